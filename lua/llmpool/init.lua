@@ -1,0 +1,62 @@
+-- The module: what C offers (src/lua) and what is better said in Lua, as one
+-- table. It is handed the table of C functions and returns what
+-- require "llmpool" returns; it sets no globals.
+
+local native = ...
+local lifecycle = require "llmpool.lifecycle"
+local registration = require "llmpool.registration"
+local nearest = require "llmpool.nearest"
+local tasks = require "llmpool.tasks"
+
+lifecycle.bind(native)
+registration.bind(native)
+
+native.set_helpers {
+  check = lifecycle.check,
+  create = lifecycle.create,
+  on_lend = lifecycle.on_lend,
+  on_return = lifecycle.on_return,
+  instance = lifecycle.instance,
+  nearest = nearest,
+}
+
+local methods = native.pool_methods
+methods.register_model = registration.register_model
+methods.add_client = registration.add_client
+methods.replace_client = registration.replace_client
+
+--- Lends a client of the model for one request and returns its answer.
+-- @param model string or list of strings; the first that is free serves
+-- @param request string or table: what the client's generate takes
+-- @param options table: timeout (seconds), priority (0 to 3), prefer (an id)
+-- @return the text, and the whole response; raises as get_client does
+function methods.generate(pool, model, request, options)
+  return pool:get_client(model, function(client)
+    return client:generate(request)
+  end, options)
+end
+
+local llmpool = {
+  _VERSION = "llmpool 0.1.0",
+  new = native.new,
+  open = native.open,
+  spawn = native.spawn,
+  sleep = native.sleep,
+  now = native.now,
+  wait = native.wait,
+  scope = native.scope,
+  timeout = native.timeout,
+  shield = native.shield,
+  simulate = native.simulate,
+  random = native.random,
+  traceback = native.traceback,
+  is_cancelled = native.is_cancelled,
+  error = native.error,
+  trace_leaks = native.trace_leaks,
+  client = registration.client,
+  simulated = registration.simulated,
+}
+
+tasks.extend(llmpool, native)
+
+return llmpool

@@ -1,0 +1,62 @@
+-- What happens to a client between lends: made, checked, prepared, cleaned.
+-- The core says when (admission is held, no lock is); this says how, by the
+-- functions of the model's options. It neither queues nor counts.
+
+local lifecycle = {}
+
+local native
+
+function lifecycle.bind(functions) native = functions end
+
+--- Makes this state's instance of a client from its registration item.
+-- @return the object whose generate method answers requests
+function lifecycle.instance(item, id, model)
+  if item.value then return item.value end
+  local module = require(item.module)
+  local make = type(module) == "table" and module.new or module
+  local instance = make(item.config, { id = id, model = model })
+  if instance == nil then
+    error(("module %q made no client for %s/%s"):format(item.module,
+      model, id), 0)
+  end
+  return instance
+end
+
+-- seconds may be absent or math.huge: no bound
+local function within(seconds, fn, ...)
+  if seconds == nil or seconds == math.huge then return fn(...) end
+  return native.timeout(seconds, fn, ...)
+end
+
+--- Raises if the client is sick.
+function lifecycle.check(options, client)
+  if within(options.check_timeout or 5, options.check, client) == false then
+    error("the check returned false", 0)
+  end
+end
+
+local function make(options, client, reason)
+  local item, new_item = native.spec(client), nil
+  if options.create then
+    local made = options.create(item.public or item.value, reason)
+    new_item = lifecycle.normalise(made, client.id)
+    item = new_item
+  end
+  local instance = lifecycle.instance(item, client.id, client.model)
+  if options.on_create then
+    native.set_instance(client, instance)
+    options.on_create(client)
+  end
+  return instance, new_item
+end
+
+--- @return the instance, and the new registration item if create made one
+function lifecycle.create(options, client, reason)
+  return within(options.create_timeout or 30, make, options, client, reason)
+end
+
+function lifecycle.on_lend(options, client) options.on_lend(client) end
+
+function lifecycle.on_return(options, client) options.on_return(client) end
+
+return lifecycle

@@ -1,0 +1,39 @@
+# cmake -DROOT=lua -DLIST=embedded.list -DOUT=embedded.c -P embed.cmake
+#
+# Writes the Lua files named in LIST, one a line, as byte arrays into one C
+# file, as src/lua/embedded.h declares them: lua/llmpool/init.lua becomes the
+# module "llmpool", lua/llmpool/a/b.lua becomes "llmpool.a.b".
+
+file(STRINGS ${LIST} files)
+list(SORT files)
+set(arrays "")
+set(table "")
+set(number 0)
+
+foreach(file IN LISTS files)
+  file(RELATIVE_PATH path ${ROOT} ${file})
+  string(REGEX REPLACE "(/init)?\\.lua$" "" module ${path})
+  string(REPLACE "/" "." module ${module})
+
+  file(READ ${file} bytes HEX)
+  string(LENGTH "${bytes}" digits)
+  math(EXPR length "${digits} / 2")
+  # twelve bytes a line; the zero at the end counts for nothing but lets an
+  # empty file be an array
+  string(REGEX REPLACE "(........................)" "\\1\n" bytes "${bytes}")
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1, " bytes "${bytes}")
+
+  string(APPEND arrays
+    "static const unsigned char text_${number}[] = {\n${bytes}0\n};\n\n")
+  string(APPEND table
+    "  {\"${module}\", \"@${path}\", text_${number}, ${length}},\n")
+  math(EXPR number "${number} + 1")
+endforeach()
+
+file(WRITE ${OUT}
+  "/* Made by embed.cmake from the files under lua/. */\n"
+  "#include \"embedded.h\"\n\n"
+  "${arrays}"
+  "const llmpool_embedded_file llmpool_embedded[] = {\n"
+  "${table}"
+  "  {0, 0, 0, 0},\n};\n")

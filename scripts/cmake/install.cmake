@@ -1,0 +1,21 @@
+# cmake --install: the program, the Lua module where Debian's lua5.4 looks
+# (lib/lua/5.4), the C library with its one header, pkg-config's file. The Lua
+# files travel inside the module and are not installed: a llmpool/init.lua in
+# Lua's path would be found before it. Editors get the annotations.
+
+install(TARGETS llmpool RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS llmpool_module LIBRARY DESTINATION ${LLMPOOL_LUA_CMOD})
+install(TARGETS llmpool_static llmpool_shared
+  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(FILES src/core/llmpool.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(FILES lua/llmpool/meta.lua
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/lua/5.4/llmpool OPTIONAL)
+install(FILES README.md CHANGELOG.md LICENSE
+  DESTINATION ${CMAKE_INSTALL_DOCDIR} OPTIONAL)
+
+file(RELATIVE_PATH up_to_prefix
+  /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
+configure_file(scripts/cmake/llmpool.pc.in llmpool.pc @ONLY)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/llmpool.pc
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

@@ -1,0 +1,304 @@
+#!/bin/sh
+# test.sh - builds everything and runs every test. Its last line is
+# "N passed, N failed" over all that ran; the exit status is 1 if any failed.
+#
+# One idea: a stage is a title and some commands; each command's output goes to
+# a log of its own and is counted by tally.awk, to which silence is a failure.
+# Logs of what failed are shown in full. It asks nothing and may be stopped
+# with Ctrl-C at any time.
+set -u
+
+usage() {
+  cat <<'END'
+usage: sh scripts/test.sh [--quick] [-k NAME] [SPEC...]
+
+Installs what is missing, builds, and runs every test: lint, C tests and
+stress programs (plain, ThreadSanitizer, AddressSanitizer), the specs under
+the program and under a plain lua5.4, the demo, the README's commands.
+
+  --quick   only the plain build, its C tests, and the specs
+  -k NAME   only tests with NAME in their names (of C tests: in the file's)
+  SPEC      only these files: spec/x_spec.lua or spec/c/test_x.c; quick
+  --help    this text
+
+LLMPOOL_SEED=N repeats the stress programs of an earlier run.
+END
+}
+
+cd "$(dirname "$0")/.." || exit 1
+. scripts/prepare.sh
+
+# ---- options -------------------------------------------------------------
+
+quick=
+name=
+specs=
+c_tests=
+while [ $# -gt 0 ]; do
+  case $1 in
+    --quick) quick=1 ;;
+    -k)
+      [ $# -gt 1 ] || die "-k needs a name; see --help"
+      name=$2
+      shift
+      ;;
+    --help | -h)
+      usage
+      exit 0
+      ;;
+    -*) die "unknown option $1; see --help" ;;
+    *.c) c_tests="$c_tests $1" quick=1 ;;
+    *) specs="$specs $1" quick=1 ;;
+  esac
+  [ -z "$specs$c_tests" ] || [ -e "$1" ] || die "there is no $1"
+  shift
+done
+if [ -z "$specs$c_tests" ]; then
+  specs=spec
+  c_tests="spec/c/test_*.c"
+fi
+seed=${LLMPOOL_SEED:-$(date +%s)}
+
+# ---- stages --------------------------------------------------------------
+
+logs=$(mktemp -d) || exit 1
+runs=0
+passed=0
+failed=0
+stage= # the title of the one under way
+child= # the process group of its command
+
+now() { date +%s; }
+started=$(now)
+
+# The last word, whatever happened: nothing ends without the sum.
+sum_up() {
+  status=$?
+  trap - EXIT INT TERM HUP
+  if [ -n "$child" ]; then
+    kill -TERM "$child" 2>/dev/null
+    wait "$child" 2>/dev/null
+  fi
+  rm -rf "$logs"
+  [ -z "$stage" ] || echo "stopped"
+  [ "$failed" -gt 0 ] || [ "$status" -eq 0 ] || failed=1
+  [ $((passed + failed)) -gt 0 ] || failed=1
+  echo "$passed passed, $failed failed"
+  [ "$failed" -eq 0 ] || [ "$status" -ne 0 ] || status=1
+  exit "$status"
+}
+trap sum_up EXIT
+trap 'say "interrupted"; exit 130' INT
+trap 'say "terminated"; exit 143' TERM HUP
+
+begin() {
+  stage=$1
+  stage_started=$(now)
+  stage_passed=0
+  stage_failed=0
+  : >"$logs/failures"
+  printf '%-42s ' "$stage"
+}
+
+# run KIND SECONDS COMMAND...: one command of the stage. It gets a process
+# group of its own (timeout's), the default action for SIGINT, no input.
+run() {
+  kind=$1
+  limit=$2
+  shift 2
+  runs=$((runs + 1))
+  log=$logs/$runs.log
+  reports=$logs/$runs.report
+  export ASAN_OPTIONS="$asan_options:log_path=$reports"
+  export UBSAN_OPTIONS="print_stacktrace=1:log_path=$reports"
+  export TSAN_OPTIONS="second_deadlock_stack=1:log_path=$reports"
+  timeout -k 10 "$limit" env --default-signal=INT,QUIT,HUP,PIPE "$@" \
+    >"$log" 2>&1 </dev/null &
+  child=$!
+  wait "$child" 2>/dev/null # the shell would tell of a crash
+  status=$?
+  child=
+  count "$*"
+}
+asan_options=detect_leaks=1:detect_stack_use_after_return=1
+asan_options=$asan_options:allocator_may_return_null=1
+
+# Counts the run that has just ended. A sanitizer's report counts as a failure
+# even if the process that wrote it was a grandchild whose status got lost.
+count() {
+  counts=$(awk -v kind="$kind" -v status="$status" -f scripts/tally.awk "$log")
+  run_passed=${counts% *}
+  run_failed=${counts#* }
+  [ "$status" -ne 124 ] || echo "stopped after $limit seconds" >>"$log"
+  for report in "$reports".*; do
+    [ -e "$report" ] || continue
+    cat "$report" >>"$log"
+    [ "$run_failed" -gt 0 ] || run_failed=1
+  done
+  stage_passed=$((stage_passed + run_passed))
+  stage_failed=$((stage_failed + run_failed))
+  if [ "$run_failed" -gt 0 ]; then
+    { echo "---- $1 (exit status $status)" && cat "$log"; } >>"$logs/failures"
+  fi
+}
+
+# Whether the stage passed. One in which nothing ran has failed, except where
+# only some tests were asked for.
+finish() {
+  if [ $((stage_passed + stage_failed)) -eq 0 ] && [ -z "$name" ]; then
+    echo "nothing ran" >>"$logs/failures"
+    stage_failed=1
+  fi
+  passed=$((passed + stage_passed))
+  failed=$((failed + stage_failed))
+  printf '%5d passed %3d failed  %3d s\n' "$stage_passed" "$stage_failed" \
+    $(($(now) - stage_started))
+  cat "$logs/failures"
+  stage=
+  [ "$stage_failed" -eq 0 ]
+}
+
+# ---- what is run ---------------------------------------------------------
+
+build() {
+  begin "build ($1)"
+  run exit 900 sh -c '. scripts/prepare.sh && prepare_build "$1"' sh "$1"
+  finish
+}
+
+# Prefix for programs of a build: ThreadSanitizer does not start where the
+# kernel spreads addresses wider than it knows; without that it does.
+launcher_for() {
+  launcher=
+  if [ "$1" = tsan ] && ! build/tsan/llmpool -e '' 2>/dev/null &&
+    setarch -R build/tsan/llmpool -e '' 2>/dev/null; then
+    launcher="setarch -R"
+  fi
+}
+
+# Whether FILE's name fits -k.
+wanted() {
+  case $(basename "$1") in
+    *"$name"*) return 0 ;;
+  esac
+  return 1
+}
+
+# c_programs BUILD TITLE KIND GLOB ARGUMENT...: the programs made from these
+# sources (not what happens to lie in the build directory).
+c_programs() {
+  preset=$1
+  begin "$2 ($1)"
+  kind_of_program=$3
+  sources=$4
+  shift 4
+  for source in $sources; do
+    [ -e "$source" ] && wanted "$source" || continue
+    program=build/$preset/spec/$(basename "$source" .c)
+    # shellcheck disable=SC2086 # nothing or two words
+    run "$kind_of_program" 300 $launcher "$program" "$@"
+  done
+  finish
+}
+
+c_tests() { c_programs "$1" "C tests" cmocka "$c_tests"; }
+
+stress() {
+  c_programs "$1" "stress, seed $seed" exit "spec/c/stress_*.c" \
+    --seconds "$2" --seed "$seed"
+}
+
+# specs BUILD INTERPRETER TITLE TAGS SPEC...: busted in that interpreter,
+# without what is tagged with one of TAGS.
+specs() {
+  begin "$3"
+  export LLMPOOL="build/$1/llmpool" LLMPOOL_BUILD="build/$1"
+  export LLMPOOL_CPATH="build/$1/?.so"
+  interpreter=$2
+  tags=$4
+  shift 4
+  # shellcheck disable=SC2086 # nothing or two words
+  run tap 600 $launcher "$interpreter" "$(command -v busted)" --ignore-lua \
+    -o TAP -v "--exclude-tags=$tags" ${name:+"--filter=$(pattern)"} "$@"
+  finish
+}
+
+# -k's name as a Lua pattern that means just that.
+pattern() { printf '%s' "$name" | sed 's/[^[:alnum:][:space:]_]/%&/g'; }
+
+lint() {
+  begin "lint"
+  run tap 300 sh scripts/lint.sh
+  finish
+}
+
+# The first command of the README, as a newcomer has it: only the answers on
+# stdout. Which of two equal keys answers is not promised; the time is, but a
+# busy machine gets three tries.
+demo() {
+  begin "scripts/demo.sh"
+  run exit 900 sh -c '
+    expected=$(for i in 0 1 2 3 4 5 6 7; do
+      echo "[gpt-4:key-K] Response to: Question $i"
+    done; echo; echo "Elapsed: 1.2s")
+    for try in 1 2 3; do
+      sh scripts/demo.sh >"$1" || exit
+      cat "$1"
+      [ "$(sed "s/key-[12]\]/key-K]/" "$1")" != "$expected" ] || exit 0
+    done
+    exit 1' sh "$logs/demo.out"
+  finish
+}
+
+readme() {
+  begin "commands of the README"
+  export LLMPOOL=build/llmpool LLMPOOL_BUILD=build LLMPOOL_CPATH="build/?.so"
+  run tap 600 build/llmpool "$(command -v busted)" --ignore-lua -o TAP \
+    --tags=readme spec/readme_spec.lua
+  finish
+}
+
+# ---- the plan ------------------------------------------------------------
+
+prepare_packages test
+
+# The specs that say something else in another interpreter: those of
+# spec/host start the program themselves.
+shared_specs() { find spec -name '*_spec.lua' ! -path 'spec/host/*' | sort; }
+
+# Whether there is a build to go on with.
+plain() {
+  build ci || return
+  launcher=
+  [ -z "$c_tests" ] || c_tests ci
+  # shellcheck disable=SC2086 # a list of words
+  [ -z "$specs" ] ||
+    specs ci build/ci/llmpool "specs (llmpool)" readme,lint $specs
+  return 0
+}
+
+more_of_plain() {
+  launcher=
+  # shellcheck disable=SC2046 # a list of words
+  specs ci lua5.4 "specs (lua5.4)" readme,lint,once,host $(shared_specs)
+  stress ci 3
+}
+
+sanitized() {
+  build "$1" || return
+  launcher_for "$1"
+  c_tests "$1"
+  stress "$1" 3
+  specs "$1" "build/$1/llmpool" "specs (llmpool, $1)" readme,lint,once spec
+}
+
+if [ -n "$quick" ]; then
+  plain
+else
+  [ -n "$name" ] || lint
+  plain && more_of_plain
+  sanitized asan
+  sanitized tsan
+  [ -n "$name" ] || { demo && readme; }
+fi
+echo "$(($(now) - started)) seconds in all"

@@ -1,0 +1,133 @@
+-- For the host's specs: runs a command line under the program and under
+-- Debian's lua5.4, and compares all that a caller can see of it.
+--
+-- A row of a spec is a table: a title, then one of
+--   args   the words behind the program's name, for a shell
+--   sh     a whole shell script; "$LUA" is the program
+-- and what it runs in: stdin, files (name to content), env (words of env(1)).
+-- Both programs run in directories of the same content; their own names are
+-- replaced in what they print. Whoever is called `lua` has to print lua's own
+-- usage, so that rows with `as_lua` are compared under that name alone.
+
+local M = {}
+
+local function quote(text)
+  return "'" .. text:gsub("'", [['\'']]) .. "'"
+end
+M.quote = quote
+
+local function capture(command)
+  local pipe = assert(io.popen(command))
+  local text = pipe:read "a"
+  assert(pipe:close(), command)
+  return (text:gsub("\n$", ""))
+end
+
+local function write(path, text)
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  assert(file:close())
+end
+
+local function read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read "a"
+  file:close()
+  return text
+end
+
+local build = os.getenv "LLMPOOL_BUILD" or "build"
+local bin = os.getenv "LLMPOOL_BIN" or os.getenv "LLMPOOL"
+            or build .. "/llmpool"
+
+-- For setup: a place for the runs, and both programs under the name `lua`.
+function M.open()
+  M.top = capture "mktemp -d"
+  M.program = capture("realpath " .. quote(bin))
+  local function link(name, target)
+    local path = M.top .. "/" .. name .. "/lua"
+    assert(os.execute(("mkdir %s/%s && ln -s %s %s"):format(
+      M.top, name, target, path)))
+    return path
+  end
+  M.ours = link("ours", quote(M.program))
+  M.theirs = link("theirs", '"$(command -v lua5.4)"')
+end
+
+function M.close()
+  assert(os.execute("rm -rf " .. quote(M.top)))
+end
+
+-- What `llmpool version` prints, by the version that the build has one of.
+function M.version(text)
+  return text:find "^llmpool %S+\nLua 5%.4%.%d  Copyright [^\n]+\n$"
+end
+
+-- Variables of the caller's that would reach into what is run.
+local UNSET = "-u LUA_INIT -u LUA_INIT_5_4 -u LUA_PATH -u LUA_PATH_5_4 " ..
+              "-u LUA_CPATH -u LUA_CPATH_5_4 LC_ALL=C TERM=dumb"
+
+local function command_of(program, row)
+  local run = row.sh and "sh ./run.sh" or program .. " " .. (row.args or "")
+  return ("cd %s/place && exec env %s %s LUA=%s timeout 30 %s <in >out 2>err")
+         :format(M.top, UNSET, row.env or "", program, run)
+end
+
+-- Runs a row; returns what it left: out, err, how it ended, and its files.
+function M.run(program, row)
+  local place = M.top .. "/place/"
+  assert(os.execute("rm -rf " .. place .. " && mkdir " .. place))
+  for name, text in pairs(row.files or {}) do
+    write(place .. name, text)
+  end
+  write(place .. "in", row.stdin or "")
+  if row.sh then write(place .. "run.sh", row.sh) end
+  local _, how, code = os.execute(command_of(program, row))
+  local function plain(text)
+    text = text:gsub(program:gsub("%p", "%%%0"), "LUA")
+    text = text:gsub("skipping %d+ levels", "skipping levels")
+    return (text:gsub("0x%x+", "ADDRESS"))
+  end
+  return {
+    out = plain(read(place .. "out")),
+    err = plain(read(place .. "err")),
+    ended = how .. " " .. code,
+  }
+end
+
+local function is_as(got, expected)
+  if type(expected) == "function" then return expected(got) end
+  return expected == nil or got == expected
+end
+
+-- How one run differs from what is expected of it, or nil.
+local function difference(got, expected)
+  for _, key in ipairs { "ended", "out", "err" } do
+    if not is_as(got[key], expected[key]) then
+      return ("%s:\n%s\n--- expected:\n%s\n--- (stderr: %s)"):format(
+        key, got[key], expected[key], got.err)
+    end
+  end
+end
+
+-- Fails unless the row shows the same under lua5.4 and under the program,
+-- called by both its names. `row.differs` holds what is known to be better.
+function M.compare(row)
+  local expected = M.run(M.theirs, row)
+  for key, value in pairs(row.differs or {}) do
+    assert(expected[key] ~= value, "lua5.4 does not differ any more")
+    expected[key] = value
+  end
+  for _, program in ipairs { M.ours, not row.as_lua and M.program or nil } do
+    local wrong = difference(M.run(program, row), expected)
+    if wrong then error(program .. ": " .. wrong, 0) end
+  end
+end
+
+-- Fails unless the program itself shows what the row says of ended, out, err.
+function M.expect(row)
+  local wrong = difference(M.run(M.program, row), row)
+  if wrong then error(wrong, 0) end
+end
+
+return M

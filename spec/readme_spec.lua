@@ -1,0 +1,168 @@
+-- The README tells the truth: every block of commands (```sh) or of Lua
+-- (```lua) that is followed by a block of output (```text) is run, and must
+-- print that. In the output, `...` in a line stands for any text, and a line
+-- that is only `...` for any lines. A block without output is not run.
+--
+-- sh blocks run from the root of the checkout with `sh -e`; lua blocks run
+-- under build/llmpool (LLMPOOL). Only stdout is compared.
+
+local program = os.getenv "LLMPOOL" or "build/llmpool"
+
+local function lines_of(text)
+  local lines = {}
+  for line in (text:gsub("\n$", "") .. "\n"):gmatch "(.-)\n" do
+    lines[#lines + 1] = (line:gsub("%s+$", ""))
+  end
+  return lines
+end
+
+-- { language, line, text } of every fenced block, with `output` where the
+-- next thing after it is a text block.
+local function blocks_of(markdown)
+  local blocks, open, last, number = {}, nil, nil, 0
+  for _, line in ipairs(lines_of(markdown)) do
+    number = number + 1
+    local language = line:match "^```(%w*)"
+    if open and language then
+      open.text = table.concat(open, "\n") .. "\n"
+      if open.language == "text" and last then
+        last.output = open.text
+      end
+      last, open = open, nil
+    elseif open then
+      open[#open + 1] = line
+    elseif language then
+      open = { language = language, line = number }
+      blocks[#blocks + 1] = open
+    elseif line ~= "" then
+      last = nil -- words in between: what follows is not its output
+    end
+  end
+  return blocks
+end
+
+local function pattern_of(line)
+  line = line:gsub("[%^%$%(%)%%%.%[%]%*%+%-%?]", "%%%0")
+  return "^" .. line:gsub("%%%.%%%.%%%.", ".*") .. "$"
+end
+
+-- Whether the lines from `i` on are what is expected from `j` on.
+local function fits(actual, expected, i, j)
+  if j > #expected then
+    return i > #actual
+  elseif expected[j] == "..." then
+    for next = i, #actual + 1 do
+      if fits(actual, expected, next, j + 1) then
+        return true
+      end
+    end
+    return false
+  end
+  return i <= #actual and actual[i]:find(pattern_of(expected[j])) ~= nil
+         and fits(actual, expected, i + 1, j + 1)
+end
+
+local function read(path)
+  local file <close> = assert(io.open(path, "rb"))
+  return file:read "a"
+end
+
+-- The block's stdout, and its stderr for the message.
+local function run(block)
+  local script, out, err = os.tmpname(), os.tmpname(), os.tmpname()
+  local file <close> = assert(io.open(script, "w"))
+  file:write(block.text)
+  file:close()
+  local command = block.language == "sh" and "sh -e" or program
+  local ok, _, status = os.execute(string.format(
+    "%s %s >%s 2>%s </dev/null", command, script, out, err))
+  local printed, complaints = read(out), read(err)
+  os.remove(script)
+  os.remove(out)
+  os.remove(err)
+  return printed, ok and complaints or complaints .. "exit status " .. status
+end
+
+local function expect(block)
+  local printed, complaints = run(block)
+  if not fits(lines_of(printed), lines_of(block.output), 1, 1) then
+    error("expected:\n" .. block.output .. "\nprinted:\n" .. printed ..
+          "\nand on stderr:\n" .. complaints, 0)
+  end
+end
+
+describe("README.md #readme", function()
+  local markdown = read "README.md"
+  local runnable = 0
+
+  for _, block in ipairs(blocks_of(markdown)) do
+    if block.output and (block.language == "sh" or block.language == "lua")
+    then
+      runnable = runnable + 1
+      it("prints what line " .. block.line .. " says", function()
+        expect(block)
+      end)
+    end
+  end
+
+  it("shows commands with their output", function()
+    assert.is_true(runnable > 0)
+  end)
+
+  it("shows the two commands", function()
+    assert.truthy(markdown:find("sh scripts/demo.sh", 1, true))
+    assert.truthy(markdown:find("sh scripts/test.sh", 1, true))
+  end)
+end)
+
+describe("the reading of a README #once", function()
+  it("finds the output of a block", function()
+    local blocks = blocks_of [[
+```sh
+echo a
+```
+
+```text
+a
+```
+```lua
+print(1)
+```
+It prints nothing of note.
+```text
+b
+```
+]]
+    assert.equal(4, #blocks)
+    assert.equal("echo a\n", blocks[1].text)
+    assert.equal("a\n", blocks[1].output)
+    assert.is_nil(blocks[3].output)
+  end)
+
+  local function match(printed, output)
+    return fits(lines_of(printed), lines_of(output), 1, 1)
+  end
+
+  it("compares line by line, with dots for what varies", function()
+    assert.is_true(match("a\nb\n", "a\nb\n"))
+    assert.is_true(match("a 1.25 s\n", "a ... s\n"))
+    assert.is_true(match("a\nx\ny\nb\n", "a\n...\nb\n"))
+    assert.is_true(match("a\nb\n", "a\n...\nb\n"))
+    assert.is_true(match("50% (of) [x]\n", "50% (of) [x]\n"))
+    assert.is_false(match("a\nb\n", "a\n"))
+    assert.is_false(match("a\n", "a\nb\n"))
+    assert.is_false(match("a\nc\n", "a\n...\nb\n"))
+    assert.is_false(match("axc\n", "a.c\n"))
+  end)
+
+  it("fails for a block that prints something else", function()
+    local block = { language = "sh", text = "echo a; echo b >&2; exit 3\n" }
+    block.output = "a\n"
+    assert.has_no.errors(function() expect(block) end)
+    block.output = "b\n"
+    local ok, message = pcall(expect, block)
+    assert.is_false(ok)
+    assert.truthy(message:find("printed:\na\n", 1, true))
+    assert.truthy(message:find("exit status 3", 1, true))
+  end)
+end)

@@ -1,0 +1,74 @@
+/*
+** background.c - refilling min_idle, one client at a time.
+**
+** It takes a permit and a create slot by try, so it never stands in anybody's
+** way: not while callers wait, not while a creation is under way, not while
+** the gate is shut.
+*/
+#include "lease.h"
+
+static bool is_short(const llm_model *model) {
+  return !model->is_closed && !model->is_refilling &&
+         model->idle.count < model->options.min_idle &&
+         model->vacant_count > 0;
+}
+
+/* Whether this thread is the one to refill it. */
+static bool claim_refill(llm_model *model) {
+  llm_idle_lock(&model->idle);
+  bool is_claimed =
+      is_short(model) && (model->gate_until_ns == 0 ||
+                          llm_clock_now(model->clock) >= model->gate_until_ns);
+  if (is_claimed) model->is_refilling = true;
+  llm_idle_unlock(&model->idle);
+  return is_claimed;
+}
+
+static void end_refill(llm_model *model) {
+  llm_idle_lock(&model->idle);
+  model->is_refilling = false;
+  llm_idle_unlock(&model->idle);
+}
+
+static bool take_place(llm_lease *lease, llm_model *model) {
+  if (!llm_sem_try(&model->sem)) return false;
+  if (llm_sem_try(&model->creates)) {
+    llm_idle_lock(&model->idle);
+    if (model->vacant_count > 0 && !model->is_closed) {
+      lease->place = llm_place_claim(model);
+      llm_idle_unlock(&model->idle);
+      return true;
+    }
+    llm_idle_unlock(&model->idle);
+    llm_sem_release(&model->creates);
+  }
+  llm_permit_give(model);
+  return false;
+}
+
+static llm_step refill(llm_lease *lease, llm_model *model) {
+  if (llm_sem_waiting(&model->sem) > 0 || !claim_refill(model))
+    return LLM_FAILED;
+  if (!take_place(lease, model)) {
+    end_refill(model);
+    return LLM_FAILED;
+  }
+  lease->model = model;
+  lease->flags |= LLM_BACKGROUND | LLM_HAS_SLOT;
+  llm_lease_hold(lease);
+  return llm_lease_create(lease);
+}
+
+llm_step llm_pool_background(llm_pool *pool, llm_lease *lease) {
+  llm_model *model;
+  uint64_t uid = 0;
+  llm_step step = LLM_FAILED;
+  *lease = (llm_lease){.step = LLM_FAILED};
+  llm_lease_prepare(lease, NULL, NULL);
+  while (step == LLM_FAILED && (model = llm_pool_after(pool, uid)) != NULL) {
+    uid = llm_model_uid(model);
+    step = refill(lease, model);
+    llm_model_unref(model);
+  }
+  return step;
+}

@@ -1,0 +1,128 @@
+/*
+** group.c - one ask for several models.
+**
+** Each is tried in the order given; if none has a permit, the ask stands in
+** all their lines with one node each, and the first grant ends it. When the
+** winner cannot create, those after it are tried now or never, and then the
+** ask fails: where to go next is the caller's policy. A winner whose client
+** was retired or put to rest in the meantime keeps its place in that line
+** alone.
+*/
+#include "lease.h"
+
+/* ---- trying ------------------------------------------------------------ */
+
+/* The first with a free permit, from i on. */
+static bool try_from(llm_lease *lease, uint32_t i) {
+  for (; i < lease->n_models; i++) {
+    if (!llm_sem_try(&lease->models[i]->sem)) continue;
+    lease->model = lease->models[i];
+    return true;
+  }
+  return false;
+}
+
+llm_step llm_group_fall_back(llm_lease *lease) {
+  uint32_t i = 0;
+  while (lease->models[i] != lease->model) i++;
+  if (!try_from(lease, i + 1))
+    return llm_lease_fail(lease, LLM_CREATE_FAILED);
+  return llm_checkout(lease);
+}
+
+/* Why it need not wait for any of them; LLM_OK: it may. */
+static llm_err hopeless(llm_lease *lease) {
+  uint32_t closed = 0, resting = 0, n = lease->n_models;
+  int64_t earliest = LLM_FOREVER, back_ns;
+  bool is_now = lease->flags & LLM_IS_NOW;
+  for (uint32_t i = 0; i < n; i++) {
+    if (llm_model_is_closed(lease->models[i])) {
+      closed++;
+    } else if (llm_model_rests(lease->models[i], &back_ns)) {
+      resting++;
+      if (back_ns < earliest) earliest = back_ns;
+    }
+  }
+  if (closed == n) return LLM_CLOSED;
+  if (closed + resting == n &&
+      (is_now || earliest > lease->waiter.deadline_ns))
+    return LLM_RESTING;
+  return is_now ? LLM_TIMEOUT : LLM_OK;
+}
+
+/* ---- in several lines -------------------------------------------------- */
+
+static void init_nodes(llm_lease *lease, struct llm_group *group) {
+  const llm_waiter *w = &lease->waiter;
+  llm_group_init(group);
+  for (uint32_t i = 0; i < lease->n_models; i++) {
+    llm_waiter_init(&lease->nodes[i], w->wake, w->deadline_ns, w->priority);
+    lease->nodes[i].group = group;
+  }
+}
+
+static bool is_ended(llm_begun begun) {
+  return begun == LLM_BEGUN_GRANTED || begun == LLM_BEGUN_LOST;
+}
+
+/* Of several refusals, the one that the caller can do most about. */
+static llm_err worst(llm_err err, llm_begun begun) {
+  if (begun == LLM_BEGUN_FULL) return LLM_QUEUE_FULL;
+  if (begun == LLM_BEGUN_LATE && err == LLM_CLOSED) return LLM_TIMEOUT;
+  return err;
+}
+
+static llm_step won(llm_lease *lease, uint32_t i) {
+  llm_group_finish(lease->nodes, lease->n_models);
+  lease->model = lease->models[i];
+  lease->waiter.since_ns = lease->nodes[i].since_ns;
+  return llm_checkout(lease);
+}
+
+static llm_step line_up(llm_lease *lease, struct llm_group *group) {
+  llm_err err = LLM_CLOSED;
+  llm_begun begun = LLM_BEGUN_QUEUED;
+  uint32_t i = 0, n = lease->n_models;
+  llm_lease_hold(lease);
+  init_nodes(lease, group);
+  for (; i < n; i++) {
+    begun = llm_sem_begin(&lease->models[i]->sem, &lease->nodes[i]);
+    if (is_ended(begun)) break;
+    if (begun == LLM_BEGUN_QUEUED)
+      llm_lease_note_queued(lease, lease->models[i]);
+    err = worst(err, begun);
+  }
+  if (begun == LLM_BEGUN_GRANTED) return won(lease, i);
+  if (begun != LLM_BEGUN_LOST &&
+      !llm_group_seal(group, lease->nodes, n))
+    return llm_lease_fail(lease, err);
+  return llm_lease_park(lease, LLM_ON_LINES);
+}
+
+llm_step llm_lease_begin_any(llm_lease *lease, llm_model **models,
+                             llm_waiter *nodes, struct llm_group *group,
+                             uint32_t n, const llm_ask *ask,
+                             void (*wake)(llm_waiter *)) {
+  llm_lease_prepare(lease, ask, wake);
+  lease->model = models[0];
+  lease->models = models;
+  lease->nodes = nodes;
+  lease->n_models = n;
+  llm_lease_start(lease);
+  llm_due_check(models[0]->pool, lease->lent_ticks);
+  if (try_from(lease, 0)) return llm_checkout(lease);
+  llm_err err = hopeless(lease);
+  if (err != LLM_OK) return llm_lease_fail(lease, err);
+  return line_up(lease, group);
+}
+
+llm_step llm_group_next(llm_lease *lease) {
+  llm_waiter *node = atomic_load_explicit(&lease->nodes[0].group->winner,
+                                          memory_order_acquire);
+  if (node == NULL) return LLM_WAIT;
+  lease->flags &= (uint8_t)~LLM_WAITS;
+  uint32_t i = (uint32_t)(node - lease->nodes);
+  if (llm_waiter_state(node) == LLM_W_GRANTED) return won(lease, i);
+  llm_group_finish(lease->nodes, lease->n_models);
+  return llm_lease_fail(lease, llm_wait_error(llm_waiter_state(node)));
+}

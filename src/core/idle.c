@@ -1,0 +1,42 @@
+/*
+** idle.c - the parts of the collection that no lease runs through.
+*/
+#include "idle.h"
+
+void llm_idle_init(llm_idle *idle) {
+  llm_lock_init(&idle->lock);
+  idle->newest = idle->oldest = NULL;
+  idle->count = 0;
+}
+
+void llm_idle_destroy(llm_idle *idle) {
+  LLM_CHECK(idle->count == 0, "the idle list is destroyed with clients in it");
+  llm_lock_destroy(&idle->lock);
+}
+
+llm_link *llm_idle_take_all_locked(llm_idle *idle) {
+  llm_link *all = idle->oldest;
+  for (llm_link *link = all; link != NULL; link = link->next) {
+    link->linked = false;
+    link->next = link->prev; /* older first: the chain runs the other way */
+  }
+  idle->newest = idle->oldest = NULL;
+  idle->count = 0;
+  return all;
+}
+
+#ifdef LLM_CHECKS
+/* A long list is not walked: a return must stay cheap in debug builds too. */
+void llm_idle_check_locked(const llm_idle *idle) {
+  uint32_t count = 0;
+  const llm_link *newer = NULL;
+  if (idle->count > 64) return;
+  for (const llm_link *link = idle->newest; link != NULL; link = link->next) {
+    LLM_CHECK(link->linked && link->prev == newer, "the idle list's links");
+    newer = link;
+    count++;
+  }
+  LLM_CHECK(newer == idle->oldest, "the idle list's end");
+  LLM_CHECK(count == idle->count, "the idle list's count");
+}
+#endif

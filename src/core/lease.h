@@ -1,0 +1,90 @@
+/*
+** lease.h - what the files of the checkout share: lease.c (begin, lend,
+** return), wait.c (waiting, refusal), checkout.c (from a permit to a
+** client), group.c (several models), acquire.c (for a thread that blocks).
+**
+** A lease that waits, checks or creates holds a reference of each model it
+** asked. One that is lent holds none: its model is kept by the pool as long as
+** anything of it is lent.
+*/
+#ifndef LLM_LEASE_H
+#define LLM_LEASE_H
+
+#include "place.h"
+
+/* lease->flags */
+#define LLM_ON_LINE 1u  /* waits for a permit of its model */
+#define LLM_ON_LINES 2u /* waits for a permit of several */
+#define LLM_ON_SLOT 4u  /* holds a permit, waits for a create slot */
+#define LLM_HAS_SLOT 8u
+#define LLM_IS_NOW 16u   /* never waits */
+#define LLM_STARTED 32u  /* lent_ticks says since when it asks */
+#define LLM_HAS_REFS 64u /* of its model, or of all its models */
+#define LLM_BACKGROUND 128u /* refills min_idle; is not counted as a lease */
+#define LLM_WAITS (LLM_ON_LINE | LLM_ON_LINES | LLM_ON_SLOT)
+
+/* ---- wait.c ------------------------------------------------------------ */
+
+/* All but the models. Inlined it is not: it would double the way of a begin. */
+void llm_lease_prepare(llm_lease *lease, const llm_ask *ask,
+                       void (*wake)(llm_waiter *));
+/* From here on it takes time: the moment counts as that of the question. */
+void llm_lease_start(llm_lease *lease);
+void llm_lease_hold(llm_lease *lease);
+void llm_lease_unhold(llm_lease *lease);
+/* The ask has failed; nothing is held any more but references. */
+llm_step llm_lease_fail(llm_lease *lease, llm_err err);
+/* Fails with a permit in hand, perhaps a create slot too. */
+llm_step llm_lease_give_up(llm_lease *lease, llm_err err);
+void llm_lease_free_slot(llm_lease *lease);
+/* It is in line: `flag` says where. */
+llm_step llm_lease_park(llm_lease *lease, unsigned flag);
+void llm_lease_note_queued(llm_lease *lease, llm_model *model);
+/* No permit was free: waits for one, or fails. */
+llm_step llm_lease_line_up(llm_lease *lease);
+/* Its permit is one that is owed: gives it up and waits in front. Called with
+** the model's lock held, returns without it. READY: another was free. */
+llm_step llm_lease_line_up_again(llm_lease *lease);
+/* The error of a wait that ended so, other than GRANTED. */
+llm_err llm_wait_error(llm_wait_state state);
+/* Every client that is not about to leave rests, or will; then *back_ns is
+** when the first one is back. */
+bool llm_model_rests(llm_model *model, int64_t *back_ns);
+
+/* ---- group.c ----------------------------------------------------------- */
+
+/* How the wait in several lines has ended. */
+llm_step llm_group_next(llm_lease *lease);
+/* The lending model could not create: one of those after it, now or never. */
+llm_step llm_group_fall_back(llm_lease *lease);
+
+/* ---- checkout.c -------------------------------------------------------- */
+
+/* With a permit of lease->model, and nothing else, in hand. */
+llm_step llm_checkout(llm_lease *lease);
+/* A vacant place that the caller may create into, BUSY. Under the lock. */
+llm_place *llm_place_claim(llm_model *model);
+/* lease->place is claimed: asks for its creation, or does it. */
+llm_step llm_lease_create(llm_lease *lease);
+
+/* ---- lending ----------------------------------------------------------- */
+
+/* Under the lock. The place is in no list. */
+static inline void llm_lend(llm_lease *lease, llm_place *place, uint64_t now,
+                            uint64_t waited) {
+  llm_model *model = place->model;
+  if (lease->holding == 0) lease->holding = llm_model_serial(model);
+  place->holder = lease->holding;
+  place->state = LLM_P_LENT;
+  place->lent_ticks = lease->lent_ticks = now;
+  lease->place = place;
+  lease->step = LLM_READY;
+  llm_counter_add(&model->counts.acquired, 1, memory_order_relaxed);
+  llm_counter_add(&place->acquired, 1, memory_order_relaxed);
+  llm_histogram_record(&model->wait, waited);
+  if (llm_pool_wants(model->pool, LLM_LISTENED))
+    llm_note(model, LLM_EV_LENT, place, lease->holding,
+             llm_clock_ticks_to_ns(model->clock, waited));
+}
+
+#endif

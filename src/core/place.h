@@ -1,0 +1,68 @@
+/*
+** place.h - places: made, found, and moved from state to state.
+**
+** A place is in somebody's hands (LENT, BUSY), in one of the model's lists
+** (IDLE, VACANT, RESTING), or RETIRED. It leaves a list by llm_place_unlink
+** and comes back from somebody's hands by llm_place_settle; whoever takes one
+** holds a permit, or counts it in `away`.
+*/
+#ifndef LLM_PLACE_H
+#define LLM_PLACE_H
+
+#include "model.h"
+
+static inline llm_place *llm_place_of(llm_link *link) {
+  return link == NULL ? NULL : llm_link_owner(link, llm_place, link);
+}
+
+/* ---- place.c ----------------------------------------------------------- */
+
+/* A vacant place, in no list. Takes spec and instance if it succeeds; NULL: no
+** memory. */
+llm_place *llm_place_new(llm_model *model, const llm_client_spec *client);
+void llm_place_free(llm_place *place);
+/* Gives a client's parts back that no place has taken. */
+void llm_client_discard(const llm_factory *factory,
+                        const llm_client_spec *client);
+/* Under the lock, or before anybody else knows of the place. NULL: none. */
+void llm_place_install(llm_place *place, void *instance);
+void llm_place_set_error(llm_place *place, const char *text);
+/* By id, also a retired one; NULL: none. Under the lock. */
+llm_place *llm_place_find(llm_model *model, const char *id);
+/* Enters a place into the index and the list of all. Under the lock. */
+void llm_place_enter(llm_model *model, llm_place *place);
+/* Serial numbers are unique in the process. Under the lock. */
+uint64_t llm_model_serial(llm_model *model);
+
+/* ---- settle.c: where a place goes that is in nobody's hands ------------ */
+
+typedef enum llm_cover { /* what stands for a place that is BUSY */
+  LLM_COVER_KEPT,  /* a permit that its holder goes on with */
+  LLM_COVER_GIVEN, /* a permit that goes back when the place is settled */
+  LLM_COVER_AWAY   /* nothing: it is counted in `away` */
+} llm_cover;
+
+/* Called with the lock held; returns without it. Destroys what is doomed, does
+** what was marked, links the place where it belongs and settles its permit.
+** The model must be kept alive by the caller. */
+void llm_place_settle(llm_place *place, llm_cover cover);
+/* Under the lock: an IDLE, VACANT or RESTING place leaves its list. */
+void llm_place_unlink(llm_place *place);
+void llm_place_link_idle(llm_place *place, uint64_t stamp);
+void llm_place_link_vacant(llm_place *place);
+/* Until rest_until_ns; the caller then tells llm_due_at. */
+void llm_place_link_resting(llm_place *place, int64_t now_ns);
+void llm_place_mark(llm_place *place, unsigned marks);
+void llm_place_unmark(llm_place *place, unsigned marks);
+/* A client leaves its place, which stays in service; place->reason says why. */
+void llm_place_note_replaced(llm_place *place);
+
+/* Under the lock, after in_service, away or limit have changed: the permits
+** that llm_model_apply has to make, without the lock; it also collects what is
+** owed, as far as permits are free. */
+uint32_t llm_model_recount(llm_model *model);
+void llm_model_apply(llm_model *model, uint32_t grow);
+/* A permit that its holder has no use for. No lock held. */
+void llm_permit_give(llm_model *model);
+
+#endif

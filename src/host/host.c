@@ -1,0 +1,172 @@
+/*
+** host.c - a Lua state with llmpool in it, and running chunks in it.
+**
+** This follows lua.c step by step, since scripts can see the steps: how deep
+** the stack is under a chunk, when `arg` is made, which errors get a traceback.
+** What is llmpool's own stands in host_open and host_finish.
+*/
+#include "host.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <lauxlib.h>
+#include <lualib.h>
+
+#include "../runtime/runtime.h"
+#include "commands.h"
+
+int luaopen_llmpool(lua_State *L);
+
+static const char *progname;
+
+const char *host_rename(const char *name) {
+  const char *before = progname;
+  progname = name;
+  return before;
+}
+
+void host_message(const char *text) {
+  if (progname) fprintf(stderr, "%s: ", progname);
+  fprintf(stderr, "%s\n", text);
+  fflush(stderr);
+}
+
+/* ---- the state --------------------------------------------------------- */
+
+/* Index 0 is the script, or the program if there is none. */
+static void make_arg(lua_State *L, const Options *options) {
+  const int argc = options->argc;
+  const int zero = options->script == argc ? 0 : options->script;
+  lua_createtable(L, argc - zero, zero + 1);
+  for (int i = 0; i < argc; i++) {
+    lua_pushstring(L, options->argv[i]);
+    lua_rawseti(L, -2, i - zero);
+  }
+  lua_setglobal(L, "arg");
+}
+
+static void preload(lua_State *L) {
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  lua_pushcfunction(L, luaopen_llmpool);
+  lua_setfield(L, -2, "llmpool");
+  lua_pop(L, 1);
+}
+
+void host_open(lua_State *L, const Options *options) {
+  if (options->ignore_env) { /* the package library asks for it */
+    lua_pushboolean(L, 1);
+    lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
+  }
+  luaL_openlibs(L);
+  runtime_open(L);
+  preload(L);
+  make_arg(L, options);
+  lua_gc(L, LUA_GCGEN, 0, 0);
+}
+
+/* ---- protected calls --------------------------------------------------- */
+
+/* Runs in the place of the error, so that the traceback shows it. */
+static int add_traceback(lua_State *L) {
+  const char *message = lua_tostring(L, 1);
+  if (message == NULL) {
+    if (luaL_callmeta(L, 1, "__tostring") && lua_type(L, -1) == LUA_TSTRING)
+      return 1;
+    message =
+        lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, 1));
+  }
+  runtime_push_traceback(L, 1, message, 1);
+  return 1;
+}
+
+int host_call(lua_State *L, int nargs, int nresults) {
+  const int base = lua_gettop(L) - nargs;
+  lua_pushcfunction(L, add_traceback);
+  lua_insert(L, base);
+  runtime_catch_sigint(L, true);
+  int status = lua_pcall(L, nargs, nresults, base);
+  runtime_catch_sigint(L, false);
+  lua_remove(L, base);
+  return status;
+}
+
+int host_report(lua_State *L, int status) {
+  if (status != LUA_OK) {
+    host_message(lua_tostring(L, -1));
+    lua_pop(L, 1);
+  }
+  return status;
+}
+
+/* ---- what a command line can run --------------------------------------- */
+
+static int run_chunk(lua_State *L, int status) {
+  if (status == LUA_OK) status = host_call(L, 0, 0);
+  return host_report(L, status);
+}
+
+int host_run_string(lua_State *L, const char *code, const char *name) {
+  return run_chunk(L, luaL_loadbuffer(L, code, strlen(code), name));
+}
+
+int host_run_file(lua_State *L, const char *file) {
+  return run_chunk(L, luaL_loadfile(L, file));
+}
+
+int host_run_library(lua_State *L, char *spec) {
+  char *module = strchr(spec, '=');
+  if (module)
+    *module++ = '\0';
+  else
+    module = spec;
+  lua_getglobal(L, "require");
+  lua_pushstring(L, module);
+  int status = host_call(L, 1, 1);
+  if (status == LUA_OK) lua_setglobal(L, spec);
+  return host_report(L, status);
+}
+
+/* The script's arguments come from `arg`, which code before it may change. */
+static int push_args(lua_State *L) {
+  if (lua_getglobal(L, "arg") != LUA_TTABLE)
+    luaL_error(L, "'arg' is not a table");
+  const int n = (int)luaL_len(L, -1);
+  luaL_checkstack(L, n + 3, "too many arguments to script");
+  for (int i = 1; i <= n; i++) lua_rawgeti(L, -i, i);
+  lua_remove(L, -(n + 1));
+  return n;
+}
+
+/* There is no such script: was its name to be a command's? */
+static void suggest_command(lua_State *L, const char *word) {
+  const char *meant = command_nearest(word, false);
+  if (meant == NULL || access(word, F_OK) == 0) return;
+  host_message(lua_pushfstring(L, "did you mean the command '%s'?", meant));
+  lua_pop(L, 1);
+}
+
+int host_run_script(lua_State *L, const Options *options) {
+  char **word = options->argv + options->script;
+  const bool is_stdin =
+      strcmp(word[0], "-") == 0 && strcmp(word[-1], "--") != 0;
+  int status = luaL_loadfile(L, is_stdin ? NULL : word[0]);
+  if (status == LUA_OK) return host_report(L, host_call(L, push_args(L), 0));
+  host_report(L, status);
+  if (status == LUA_ERRFILE && options->command) suggest_command(L, word[0]);
+  return status;
+}
+
+static int f_finish(lua_State *L) {
+  lua_pushboolean(L, runtime_finish(L) == 0);
+  return 1;
+}
+
+bool host_finish(lua_State *L) {
+  lua_pushcfunction(L, f_finish);
+  if (host_report(L, host_call(L, 0, 1)) != LUA_OK) return false;
+  bool finished = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return finished;
+}

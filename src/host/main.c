@@ -1,0 +1,118 @@
+/*
+** main.c - the program: argv to exit code.
+**
+** The order of the steps is lua(1)'s: check the whole line, -v, -E, libraries,
+** LUA_INIT, then -e, -l and -W in their order, the script, the prompt. They
+** run in one protected C function on the main thread. Behind the script comes
+** what lua does not have: tasks, which the program waits for.
+*/
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h> /* LUA_VERSUFFIX */
+
+#include "../runtime/runtime.h"
+#include "commands.h"
+#include "host.h"
+#include "options.h"
+#include "repl.h"
+
+static void print_version(void) {
+  puts(LUA_COPYRIGHT);
+  fflush(stdout);
+}
+
+static int run_init(lua_State *L) {
+  const char *name = "=LUA_INIT" LUA_VERSUFFIX;
+  const char *init = getenv(name + 1);
+  if (init == NULL) {
+    name = "=LUA_INIT";
+    init = getenv(name + 1);
+  }
+  if (init == NULL) return LUA_OK;
+  if (init[0] == '@') return host_run_file(L, init + 1);
+  return host_run_string(L, init, name);
+}
+
+/* -e, -l and -W; the others have been seen to. */
+static int run_options(lua_State *L, const Options *options) {
+  for (int i = 1; i < options->end; i++) {
+    const char letter = options->argv[i][1];
+    if (letter == 'W') lua_warning(L, "@on", 0);
+    if (letter != 'e' && letter != 'l') continue;
+    char *text = options->argv[i] + 2;
+    if (*text == '\0') text = options->argv[++i];
+    int status = letter == 'e' ? host_run_string(L, text, "=(command line)")
+                               : host_run_library(L, text);
+    if (status != LUA_OK) return status;
+  }
+  return LUA_OK;
+}
+
+static bool wants_prompt(const Options *options) {
+  if (options->interactive) return true;
+  return options->script == options->argc && !options->has_code &&
+         !options->show_version && isatty(STDIN_FILENO);
+}
+
+/* What the line names to be run, in order; false: something failed. */
+static bool run_all(lua_State *L, const Options *options) {
+  if (!options->ignore_env && run_init(L) != LUA_OK) return false;
+  if (run_options(L, options) != LUA_OK) return false;
+  const bool has_script = options->script < options->argc;
+  if (has_script && host_run_script(L, options) != LUA_OK) return false;
+  if (wants_prompt(options)) {
+    if (!options->show_version) repl_banner(options->is_lua);
+    repl_run(L);
+    return true;
+  }
+  /* a program on standard input without "-": lua forgets its error */
+  if (!has_script && !options->has_code && !options->show_version)
+    host_run_file(L, NULL);
+  return host_finish(L);
+}
+
+static int pmain(lua_State *L) {
+  const Options *options = lua_touserdata(L, 1);
+  luaL_checkversion(L);
+  if (options->show_version) print_version();
+  host_open(L, options);
+  runtime_push_closer(L);
+  lua_toclose(L, -1);
+  lua_pushboolean(L, run_all(L, options));
+  return 1;
+}
+
+static int run(const Options *options) {
+  lua_State *L = luaL_newstate();
+  if (L == NULL) {
+    host_message("cannot create state: not enough memory");
+    return EXIT_FAILURE;
+  }
+  lua_pushcfunction(L, pmain);
+  lua_pushlightuserdata(L, (void *)options);
+  int status = lua_pcall(L, 1, 1, 0);
+  bool done = status == LUA_OK && lua_toboolean(L, -1);
+  host_report(L, status);
+  lua_close(L);
+  return done ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int main(int argc, char **argv) {
+  Options options;
+  const char *program = argv[0] && argv[0][0] ? argv[0] : "llmpool";
+  host_rename(program);
+  if (!options_read(&options, argc, argv)) {
+    options_complain(&options, program);
+    return EXIT_FAILURE;
+  }
+  switch (command_begin(&options, program)) {
+  case COMMAND_DONE: return EXIT_SUCCESS;
+  case COMMAND_FAILED: return EXIT_FAILURE;
+  case COMMAND_SCRIPT: break;
+  }
+  return run(&options);
+}

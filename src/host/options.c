@@ -1,0 +1,118 @@
+/*
+** options.c - the command line of lua(1), read before any Lua runs.
+**
+** One loop over argv, as lua.c has it: the whole line is checked before the
+** first option takes effect. Option arguments stay in argv; main.c walks it a
+** second time to run -e, -l and -W in their order.
+*/
+#include "options.h"
+
+#include <string.h>
+
+#include "commands.h"
+
+static const char lua_options[] =
+    "Available options are:\n"
+    "  -e stat   execute string 'stat'\n"
+    "  -i        enter interactive mode after executing 'script'\n"
+    "  -l mod    require library 'mod' into global 'mod'\n"
+    "  -l g=mod  require library 'mod' into global 'g'\n"
+    "  -v        show version information\n"
+    "  -E        ignore environment variables\n"
+    "  -W        turn warnings on\n"
+    "  --        stop handling options\n"
+    "  -         stop handling options and execute stdin\n";
+
+static const char our_options[] = "  --help    show this, and the commands\n"
+                                  "  --version show the program's version\n";
+
+static bool is_called_lua(const char *program) {
+  if (program == NULL) return false;
+  const char *slash = strrchr(program, '/');
+  return strncmp(slash ? slash + 1 : program, "lua", 3) == 0;
+}
+
+/* `--word`: one of the commands that are options too? */
+static bool read_long(Options *options, int i) {
+  const char *word = options->argv[i] + 2;
+  if (options->is_lua || !command_is_option(word)) return false;
+  options->command = word;
+  options->end = options->script = i;
+  return true;
+}
+
+/* A letter and its argument; returns the index of the last word read, or 0. */
+static int read_letter(Options *options, int i) {
+  const char *word = options->argv[i];
+  const char letter = word[1];
+  if (letter == 'e' || letter == 'l') {
+    options->has_code |= letter == 'e';
+    if (word[2] != '\0') return i;
+    const char *next = options->argv[i + 1];
+    return next == NULL || next[0] == '-' ? 0 : i + 1;
+  }
+  if (word[2] != '\0') return 0;
+  switch (letter) {
+  case 'E': options->ignore_env = true; return i;
+  case 'W': return i;
+  case 'i':
+    options->interactive = true;
+    options->show_version = true;
+    return i;
+  case 'v': options->show_version = true; return i;
+  default: return 0;
+  }
+}
+
+static void end_options(Options *options, int end, bool may_be_command) {
+  options->end = options->script = end;
+  if (may_be_command && !options->is_lua && end < options->argc)
+    options->command = options->argv[end];
+}
+
+bool options_read(Options *options, int argc, char **argv) {
+  memset(options, 0, sizeof *options);
+  options->argc = argc;
+  options->argv = argv;
+  options->is_lua = is_called_lua(argv[0]);
+  int i = 1;
+  for (; i < argc && argv[i][0] == '-' && argv[i][1] != '\0'; i++) {
+    if (argv[i][1] == '-') {
+      if (argv[i][2] == '\0') {
+        end_options(options, i + 1, false);
+        return true;
+      }
+      if (read_long(options, i)) return true;
+    }
+    int last = read_letter(options, i);
+    if (last == 0) {
+      options->bad = argv[i];
+      return false;
+    }
+    i = last;
+  }
+  end_options(options, i < argc ? i : argc, true);
+  return true;
+}
+
+void options_usage(FILE *out, const Options *options, const char *program) {
+  fprintf(out, "usage: %s [options] [script [args]]\n", program);
+  if (!options->is_lua)
+    fprintf(out, "       %s [options] COMMAND [args]\n", program);
+  fputs(lua_options, out);
+  if (!options->is_lua) fputs(our_options, out);
+}
+
+void options_complain(const Options *options, const char *program) {
+  const char *bad = options->bad;
+  fprintf(stderr, "%s: ", program);
+  if (bad[1] == 'e' || bad[1] == 'l')
+    fprintf(stderr, "'%s' needs argument\n", bad);
+  else {
+    const char *meant = options->is_lua ? NULL : command_nearest(bad, true);
+    fprintf(stderr, "unrecognized option '%s'", bad);
+    if (meant) fprintf(stderr, " (did you mean '--%s'?)", meant);
+    fputc('\n', stderr);
+  }
+  options_usage(stderr, options, program);
+}

@@ -1,0 +1,197 @@
+/*
+** binding.h - what the files of src/lua share: one Binding a Lua state.
+**
+** A guard is the owner of one lease: a userdata that no script sees, with the
+** waiter in it, made before the permit is asked for, reused afterwards. A
+** client is what scripts see: a small fresh userdata for every lease that names
+** a slot and a serial number; the slot says whether that lease is still out.
+** So a client can outlive its lease, and its guard, without harm.
+*/
+#ifndef LLMPOOL_BINDING_H
+#define LLMPOOL_BINDING_H
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "../core/llmpool.h"
+#include "../runtime/value.h"
+#include "../runtime/worker.h"
+
+#define POOL_TYPE "llmpool.pool"
+#define CLIENT_TYPE "llmpool.client"
+#define GUARD_TYPE "llmpool.guard"
+#define SCOPE_TYPE "llmpool.scope"
+#define THREAD_TYPE "llmpool.thread"
+#define EVENTS_TYPE "llmpool.events"
+
+typedef struct Binding Binding;
+typedef struct LuaPool LuaPool;
+typedef struct Guard Guard;
+
+typedef struct Slot {
+  Guard *guard;    /* NULL: free */
+  uint64_t serial; /* of the lease that is out; 0: none */
+  uint32_t next;   /* in the list of free ones */
+} Slot;
+
+struct Binding {
+  Worker *worker;
+  LuaPool *pools; /* open in this state */
+  Slot *slots;
+  uint32_t slot_count, free_slot; /* free_slot == slot_count: none */
+  uint64_t serial;                /* of the last lease */
+  int cached; /* guards in the table that is the 2nd upvalue */
+  const void *pool_type, *client_type; /* metatables, for quick checks */
+  struct Past *pasts;                  /* simulations that were (simulate.c) */
+  bool trace_leaks; /* get_client records where it was called */
+};
+
+/* Several models in one wait; lives in a user value of the guard's. */
+typedef struct Choice {
+  struct llm_group group; /* first: a node's group leads here */
+  Guard *guard;
+  uint32_t n;
+  llm_model **models;
+  llm_waiter *nodes;
+} Choice;
+
+struct Guard {
+  llm_lease lease; /* first: a waiter leads here */
+  Message wake;
+  Binding *binding;
+  Task *task;       /* who waits */
+  const char *site; /* where it was asked for; or NULL */
+  uint32_t slot;
+  bool waiting; /* between LLM_WAIT and its end */
+  bool woken;
+  bool making;   /* a check or create of Lua's is under way */
+  bool detached; /* owned by a client from acquire: the slot's close is mute */
+};
+
+typedef struct KnownModel {
+  const char *name; /* of an interned string that the pool's user value holds */
+  llm_model *model; /* a reference */
+} KnownModel;
+
+struct LuaPool {
+  llm_pool *pool; /* NULL: closed and let go */
+  Binding *binding;
+  World *world; /* whose clock it has */
+  LuaPool *next, **link;
+  llm_sleeper sleeper;
+  KnownModel *known; /* models that were asked for by name, until the end: a
+                     ** wait that fails still reads its model */
+  uint32_t known_count, known_size;
+  bool bound;  /* holds values of this state: cannot be sent */
+  bool shared; /* from llmpool.open, or come from another state */
+};
+
+/* What a model carries for Lua: the core's factory.user. */
+typedef struct ModelInfo {
+  Value *packed;      /* hooks and options for other states; NULL: bound */
+  int64_t timeout_ns; /* of a call that gives none; LLM_FOREVER */
+  bool on_lend, on_return;
+} ModelInfo;
+
+/* A client's spec: packed for every state, or a value of one state's. */
+typedef struct LuaSpec {
+  Value *packed;
+  lua_State *L; /* main thread of the owner, with ref */
+  int ref;
+} LuaSpec;
+
+/* Every function of ours has two upvalues: the binding, and the table of
+** guards that wait for reuse. */
+static inline Binding *binding_of(lua_State *L) {
+  return (Binding *)lua_touserdata(L, lua_upvalueindex(1));
+}
+#define GUARDS lua_upvalueindex(2)
+
+/* lease.c */
+int f_get_client(lua_State *L);
+int f_acquire(lua_State *L);
+
+/* guard.c */
+void guards_open(lua_State *L, Binding *binding);
+/* Pushes a guard without a lease, with user values for what it needs. */
+Guard *guard_take(lua_State *L, Binding *binding, int user_values);
+/* Keeps a guard whose lease has ended, at stack index `index`, for reuse. */
+void guard_recycle(lua_State *L, Guard *guard, int index);
+void guard_wake(llm_waiter *waiter);
+/* Consumes the wake that is due, from whatever thread it comes. */
+void guard_await_wake(Guard *guard);
+/* Ends whatever the guard is in the middle of; the client is back. */
+void guard_end(lua_State *L, Guard *guard);
+/* Ends a lease that is held, with the hooks. */
+void guard_release(lua_State *L, Guard *guard, llm_return how);
+/* A new serial number for the guard's slot: older clients are void. */
+uint64_t guard_renew(Guard *guard);
+Guard *slot_guard(const Binding *binding, uint32_t slot, uint64_t serial);
+
+/* failure.c */
+/* Pushes the error object for a lease that FAILED; the value at `cause` (0:
+** none) is what the creator raised. */
+void push_failure(lua_State *L, const Guard *guard, int cause);
+void push_deadlock(lua_State *L, const Guard *guard);
+
+/* callopts.c: a call's options {timeout, priority, prefer} at `index` */
+void check_ask(lua_State *L, int index, int64_t timeout_ns, llm_clock *clock,
+               llm_ask *ask);
+
+/* Lua functions that init.lua hands over, called by name. */
+typedef enum Helper {
+  HELPER_CHECK,     /* (info, client) */
+  HELPER_CREATE,    /* (info, client, reason) -> instance, new item */
+  HELPER_ON_LEND,   /* (info, client) */
+  HELPER_ON_RETURN, /* (info, client) */
+  HELPER_INSTANCE,  /* (item, id, model) -> instance */
+  HELPER_NEAREST,   /* (word, list) -> word or nil */
+  HELPER_COUNT
+} Helper;
+void push_helper(lua_State *L, Helper helper);
+
+/* client.c */
+void clients_open(lua_State *L, Binding *binding);
+/* Pushes a client for the guard's present lease. */
+void push_client(lua_State *L, Guard *guard, int user_values);
+/* The value at `index` is this state's instance of the place's client. */
+void set_instance(lua_State *L, llm_place *place, int index);
+
+/* pool.c */
+void pools_open(lua_State *L, Binding *binding);
+LuaPool *check_pool(lua_State *L, int index);
+/* The model named at `index`; raises unknown_model or closed. */
+llm_model *check_model(lua_State *L, LuaPool *pool, int index);
+void push_unknown_model(lua_State *L, LuaPool *pool, int index);
+/* Seconds at `index` of the stack as ns; raises "bad argument". */
+int64_t check_seconds(lua_State *L, int argument, int index, const char *name);
+/* Pushes the table that this state has for a model: hooks, options. */
+void push_model_info(lua_State *L, llm_model *model);
+/* Raises unless the pool's clock is that of the world that runs now. */
+void check_world(lua_State *L, const LuaPool *pool);
+/* A ValueHook: pools go to other states by reference. */
+bool send_pool(lua_State *L, int index, ValueRef *ref, ValueRefusal *refusal);
+
+/* register.c */
+/* A spec from the normalised item {spec = table} or {bound = value} at index. */
+LuaSpec *make_spec(lua_State *L, int index);
+void push_spec(lua_State *L, const LuaSpec *spec);
+
+/* the others: each adds its functions to the table on top of the stack */
+void register_open(lua_State *L, Binding *binding);
+void stats_open(lua_State *L, Binding *binding);
+void task_open(lua_State *L, Binding *binding);
+void scope_open(lua_State *L, Binding *binding);
+void thread_open(lua_State *L, Binding *binding);
+void simulate_open(lua_State *L, Binding *binding);
+void simulate_free(Binding *binding); /* the state closes */
+/* Pushes the two upvalues of every function of ours. */
+void push_upvalues(lua_State *L, Binding *binding);
+/* Sets functions with the binding as upvalue into the table on the top. */
+void set_functions(lua_State *L, Binding *binding, const luaL_Reg *functions);
+/* Pushes a new metatable of that name and its table of methods, which is its
+** __index. [-0, +2, m] */
+void new_type(lua_State *L, Binding *binding, const char *name,
+              const luaL_Reg *methods, const luaL_Reg *metamethods);
+
+#endif

@@ -1,0 +1,255 @@
+/*
+** client.c - what a script sees of a lease.
+**
+** One idea: a client is a name - a slot and a serial number - for a lease that
+** its guard owns, fresh for every lease. Used after that lease has ended it
+** raises, also if the same API client is lent to the same caller again. The
+** instance that does the work is this state's own, made from the client's spec
+** when it is first needed and dropped when the place is renewed.
+*/
+#include "binding.h"
+
+#include <string.h>
+
+#include "../runtime/errors.h"
+#include "../runtime/scheduler.h"
+
+typedef struct Client {
+  uint64_t serial;
+  uint64_t model; /* its uid: whom a second release is counted to */
+  uint32_t slot;
+} Client;
+
+static const char instances_key = 'I'; /* registry: place -> instance */
+static const char versions_key = 'V';  /* registry: place -> its version */
+
+void push_client(lua_State *L, Guard *guard, int user_values) {
+  Client *client = lua_newuserdatauv(L, sizeof *client, user_values);
+  luaL_setmetatable(L, CLIENT_TYPE);
+  client->slot = guard->slot;
+  client->model = llm_model_uid(guard->lease.model);
+  client->serial = guard_renew(guard);
+}
+
+static Client *to_client(lua_State *L, int index) {
+  Client *client = lua_touserdata(L, index);
+  if (client == NULL || !lua_getmetatable(L, index))
+    luaL_typeerror(L, index, "client");
+  if (lua_topointer(L, -1) != binding_of(L)->client_type)
+    luaL_typeerror(L, index, "client");
+  lua_pop(L, 1);
+  return client;
+}
+
+static Guard *find_guard(lua_State *L, const Client *client) {
+  return slot_guard(binding_of(L), client->slot, client->serial);
+}
+
+/* The guard of a client whose lease is out; else raises. */
+static Guard *check_client(lua_State *L, int index) {
+  Guard *guard = find_guard(L, to_client(L, index));
+  if (guard == NULL)
+    luaL_error(L, "this client was returned: its lease has ended (it lasts as "
+                  "long as the callback, or until it is released or closed)");
+  return guard;
+}
+
+/* ---- instances --------------------------------------------------------- */
+
+void set_instance(lua_State *L, llm_place *place, int index) {
+  index = lua_absindex(L, index);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &instances_key);
+  lua_pushvalue(L, index);
+  lua_rawsetp(L, -2, place);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &versions_key);
+  lua_pushinteger(L, (lua_Integer)llm_place_version(place));
+  lua_rawsetp(L, -2, place);
+  lua_pop(L, 2);
+}
+
+/* Pushes the instance kept for the place, if it is of today's version. */
+static bool push_kept(lua_State *L, llm_place *place) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &versions_key);
+  lua_rawgetp(L, -1, place);
+  bool kept = (uint64_t)lua_tointeger(L, -1) == llm_place_version(place);
+  lua_pop(L, 2);
+  if (!kept) return false;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &instances_key);
+  lua_rawgetp(L, -1, place);
+  lua_remove(L, -2);
+  return true;
+}
+
+static void push_instance(lua_State *L, llm_place *place) {
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  if (push_kept(L, place)) return;
+  push_helper(L, HELPER_INSTANCE);
+  push_spec(L, llm_place_spec(place));
+  lua_pushstring(L, llm_place_id(place));
+  lua_pushstring(L, llm_model_name(llm_place_model(place)));
+  lua_call(L, 3, 1);
+  set_instance(L, place, -1);
+}
+
+/* During a creation: what create has made so far (for on_create). */
+static int f_set_instance(lua_State *L) {
+  Guard *guard = check_client(L, 1);
+  set_instance(L, guard->lease.place, 2);
+  return 0;
+}
+
+/* (client) -> the item that it is made from */
+static int f_spec(lua_State *L) {
+  push_spec(L, llm_place_spec(check_client(L, 1)->lease.place));
+  return 1;
+}
+
+/* ---- methods ----------------------------------------------------------- */
+
+static int k_results(lua_State *L, int status, lua_KContext ctx) {
+  (void)status;
+  (void)ctx;
+  return lua_gettop(L);
+}
+
+/* stack: client args... instance method; calls it, without the client */
+static int call_method(lua_State *L) {
+  lua_insert(L, 1);
+  lua_replace(L, 2); /* stack: method instance args... */
+  lua_callk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, k_results);
+  return lua_gettop(L);
+}
+
+/* A function field of an instance, called on a client. */
+static int forward(lua_State *L) {
+  Guard *guard = check_client(L, 1);
+  push_instance(L, guard->lease.place);
+  lua_pushvalue(L, lua_upvalueindex(3));
+  return call_method(L);
+}
+
+static int m_generate(lua_State *L) {
+  Guard *guard = check_client(L, 1);
+  push_instance(L, guard->lease.place);
+  if (lua_getfield(L, -1, "generate") == LUA_TNIL)
+    return luaL_error(L, "client \"%s\" has no generate method",
+                      llm_place_id(guard->lease.place));
+  return call_method(L);
+}
+
+static int m_cool_down(lua_State *L) {
+  Guard *guard = check_client(L, 1);
+  int64_t span = check_seconds(L, 2, 2, "a rest");
+  llm_model *model = guard->lease.model;
+  int64_t now = world_now(guard->binding->worker->world);
+  llm_model_cool_down(model, llm_place_id(guard->lease.place),
+                      llm_time_after(now, span));
+  return 0;
+}
+
+static int m_retire(lua_State *L) {
+  Guard *guard = check_client(L, 1);
+  llm_model_retire(guard->lease.model, llm_place_id(guard->lease.place));
+  return 0;
+}
+
+/* The client of an acquire owns its guard; that of a callback does not. */
+static void end_lease(lua_State *L, Guard *guard) {
+  guard_release(L, guard, LLM_KEEP);
+  if (lua_getiuservalue(L, 1, 1) != LUA_TUSERDATA) return;
+  guard_recycle(L, guard, -1);
+  lua_pushnil(L);
+  lua_setiuservalue(L, 1, 1);
+}
+
+/* Counts a second release to the model, if it is still there. */
+static void count_double(lua_State *L, const Client *client) {
+  for (LuaPool *p = binding_of(L)->pools; p; p = p->next)
+    if (p->pool) llm_pool_double_return(p->pool, client->model);
+}
+
+static int m_release(lua_State *L) {
+  Client *client = to_client(L, 1);
+  Guard *guard = find_guard(L, client);
+  if (guard == NULL) {
+    count_double(L, client);
+    return luaL_error(L, "this client was released already");
+  }
+  end_lease(L, guard);
+  return 0;
+}
+
+/* ---- metamethods ------------------------------------------------------- */
+
+static int mm_close(lua_State *L) {
+  Guard *guard = find_guard(L, to_client(L, 1));
+  if (guard) end_lease(L, guard);
+  return 0;
+}
+
+static int mm_tostring(lua_State *L) {
+  const Guard *guard = find_guard(L, to_client(L, 1));
+  if (guard)
+    lua_pushfstring(L, "client (%s/%s, lent)",
+                    llm_model_name(guard->lease.model),
+                    llm_place_id(guard->lease.place));
+  else
+    lua_pushliteral(L, "client (returned)");
+  return 1;
+}
+
+/* A field of the instance's: functions are called on the instance. */
+static int index_instance(lua_State *L, Guard *guard) {
+  push_instance(L, guard->lease.place);
+  lua_pushvalue(L, 2);
+  lua_gettable(L, -2);
+  if (lua_type(L, -1) != LUA_TFUNCTION) return 1;
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_pushvalue(L, GUARDS);
+  lua_pushvalue(L, -3);
+  lua_pushcclosure(L, forward, 3);
+  return 1;
+}
+
+/* upvalue 3: the methods */
+static int mm_index(lua_State *L) {
+  Client *client = to_client(L, 1);
+  const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+  lua_pushvalue(L, 2);
+  if (lua_rawget(L, lua_upvalueindex(3)) != LUA_TNIL &&
+      (find_guard(L, client) || strcmp(key, "release") == 0))
+    return 1;
+  Guard *guard = check_client(L, 1);
+  if (strcmp(key, "id") == 0)
+    lua_pushstring(L, llm_place_id(guard->lease.place));
+  else if (strcmp(key, "model") == 0)
+    lua_pushstring(L, llm_model_name(guard->lease.model));
+  else
+    return index_instance(L, guard);
+  return 1;
+}
+
+void clients_open(lua_State *L, Binding *b) {
+  static const luaL_Reg methods[] = {{"generate", m_generate},
+                                     {"cool_down", m_cool_down},
+                                     {"retire", m_retire},
+                                     {"release", m_release},
+                                     {NULL, NULL}};
+  static const luaL_Reg metamethods[] = {
+      {"__close", mm_close}, {"__tostring", mm_tostring}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"set_instance", f_set_instance}, {"spec", f_spec}, {NULL, NULL}};
+  const char *const keys[] = {&instances_key, &versions_key};
+  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+    lua_newtable(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, keys[i]);
+  }
+  set_functions(L, b, functions);
+  new_type(L, b, CLIENT_TYPE, methods, metamethods); /* stack: type methods */
+  push_upvalues(L, b);
+  lua_pushvalue(L, -3);
+  lua_pushcclosure(L, mm_index, 3);
+  lua_setfield(L, -3, "__index");
+  b->client_type = lua_topointer(L, -2);
+  lua_pop(L, 2);
+}

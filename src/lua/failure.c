@@ -1,0 +1,102 @@
+/*
+** failure.c - why there is no client, as an error object.
+**
+** One idea: the sentence names the model, the numbers of that moment and what
+** to do about it; the object carries the same as fields for a handler.
+*/
+#include "binding.h"
+
+#include <stdio.h>
+
+#include "../runtime/errors.h"
+#include "../runtime/scheduler.h"
+
+static double seconds(int64_t ns) { return (double)ns / 1e9; }
+
+static void set_count(lua_State *L, const char *name, uint32_t value) {
+  lua_pushinteger(L, value);
+  lua_setfield(L, -2, name);
+}
+
+static void set_details(lua_State *L, const llm_failure *f) {
+  lua_pushstring(L, f->model);
+  lua_setfield(L, -2, "model");
+  lua_pushnumber(L, seconds(f->waited_ns));
+  lua_setfield(L, -2, "waited");
+  if (f->retry_at_ns != LLM_FOREVER) {
+    lua_pushnumber(L, seconds(f->retry_at_ns));
+    lua_setfield(L, -2, "retry_at");
+  }
+  lua_createtable(L, 0, 5);
+  set_count(L, "waiting", f->waiting);
+  set_count(L, "lent", f->lent);
+  set_count(L, "idle", f->idle);
+  set_count(L, "resting", f->resting);
+  set_count(L, "clients", f->clients);
+  lua_setfield(L, -2, "stats");
+}
+
+static const char *format_seconds(char text[32], int64_t ns) {
+  snprintf(text, 32, "%.3g", seconds(ns < 0 ? 0 : ns));
+  return text;
+}
+
+static void push_sentence(lua_State *L, const llm_failure *f, int64_t now) {
+  int kind = f->err;
+  char text[32];
+  const char *name = llm_err_name(f->err);
+  if (kind == LLM_TIMEOUT)
+    push_error(L, name,
+               "no client of \"%s\" within %s s (%d waiting, %d lent, %d "
+               "idle, %d resting); raise timeout or add clients",
+               f->model, format_seconds(text, f->waited_ns), (int)f->waiting,
+               (int)f->lent, (int)f->idle, (int)f->resting);
+  else if (kind == LLM_QUEUE_FULL)
+    push_error(L, name,
+               "%d callers wait for \"%s\" already (%d clients, %d lent); "
+               "try later or raise max_waiting",
+               (int)f->waiting, f->model, (int)f->clients, (int)f->lent);
+  else if (kind == LLM_RESTING)
+    push_error(L, name,
+               "every client of \"%s\" rests; the earliest is back in %s s",
+               f->model, format_seconds(text, f->retry_at_ns - now));
+  else if (kind == LLM_CREATE_FAILED)
+    push_error(L, name, "no client of \"%s\" could be made: %s", f->model,
+               f->text);
+  else if (kind == LLM_CLOSED)
+    push_error(L, name,
+               "\"%s\" is closed: its pool was closed or the model "
+               "unregistered",
+               f->model);
+  else
+    push_error(L, name, "no client of \"%s\": %s", f->model,
+               llm_err_text(f->err));
+}
+
+void push_failure(lua_State *L, const Guard *guard, int cause) {
+  llm_failure failure;
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  llm_lease_failure(&guard->lease, &failure);
+  push_sentence(L, &failure, world_now(guard->binding->worker->world));
+  set_details(L, &failure);
+  if (cause != 0)
+    lua_pushvalue(L, cause);
+  else if (failure.text[0] != '\0')
+    lua_pushstring(L, failure.text);
+  else
+    return;
+  lua_setfield(L, -2, "cause");
+}
+
+void push_deadlock(lua_State *L, const Guard *guard) {
+  llm_stats stats;
+  llm_model *model = guard->lease.model;
+  llm_model_stats(model, &stats);
+  push_error(L, "deadlock",
+             "no task, timer, I/O or thread is left that could return a "
+             "client of \"%s\" (%d lent, %d waiting); is one asked for while "
+             "one is held?",
+             llm_model_name(model), (int)stats.lent, (int)stats.waiting);
+  lua_pushstring(L, llm_model_name(model));
+  lua_setfield(L, -2, "model");
+}

@@ -1,0 +1,163 @@
+/*
+** module.c - what `require "llmpool"` loads: one Binding a state, and the Lua
+** half on top of it.
+**
+** One idea: the functions of C are collected in one table, which init.lua
+** turns into the module; opening it again - busted does for every file - gives
+** the same module. The embedded files are found through package.preload.
+*/
+#include "../runtime/loop.h"
+#include "../runtime/runtime.h"
+#include "binding.h"
+#include "embedded.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int luaopen_llmpool(lua_State *L);
+
+static const char binding_key = 'B'; /* registry: the Binding */
+static const char guards_key = 'G';  /* registry: guards for reuse */
+static const char module_key = 'M';  /* registry: what require returns */
+static const char helpers_key = 'H'; /* registry: functions of init.lua's */
+
+void push_upvalues(lua_State *L, Binding *b) {
+  lua_pushlightuserdata(L, b);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &guards_key);
+}
+
+void set_functions(lua_State *L, Binding *b, const luaL_Reg *functions) {
+  push_upvalues(L, b);
+  luaL_setfuncs(L, functions, 2);
+}
+
+void new_type(lua_State *L, Binding *b, const char *name,
+              const luaL_Reg *methods, const luaL_Reg *metamethods) {
+  luaL_newmetatable(L, name);
+  set_functions(L, b, metamethods);
+  lua_newtable(L);
+  if (methods) set_functions(L, b, methods);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -3, "__index");
+}
+
+void push_helper(lua_State *L, Helper helper) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &helpers_key);
+  lua_rawgeti(L, -1, (lua_Integer)helper + 1);
+  lua_remove(L, -2);
+}
+
+/* (table of functions by name): those that C calls by name */
+static int f_set_helpers(lua_State *L) {
+  static const char *const names[HELPER_COUNT] = {
+      "check", "create", "on_lend", "on_return", "instance", "nearest"};
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_createtable(L, HELPER_COUNT, 0);
+  for (int i = 0; i < HELPER_COUNT; i++) {
+    lua_getfield(L, 1, names[i]);
+    luaL_checktype(L, -1, LUA_TFUNCTION);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &helpers_key);
+  return 0;
+}
+
+static int f_trace_leaks(lua_State *L) {
+  Binding *b = binding_of(L);
+  luaL_checktype(L, 1, LUA_TBOOLEAN);
+  lua_pushboolean(L, b->trace_leaks);
+  b->trace_leaks = lua_toboolean(L, 1);
+  return 1;
+}
+
+/* ---- the embedded Lua files -------------------------------------------- */
+
+/* upvalue 1: the embedded file */
+static int load_embedded(lua_State *L) {
+  const llmpool_embedded_file *file = lua_touserdata(L, lua_upvalueindex(1));
+  if (luaL_loadbufferx(L, (const char *)file->text, file->length,
+                       file->chunkname, "t") != LUA_OK)
+    return lua_error(L);
+  lua_pushvalue(L, 1);
+  lua_call(L, 1, 1);
+  return 1;
+}
+
+static const llmpool_embedded_file *find_embedded(const char *name) {
+  const llmpool_embedded_file *file = llmpool_embedded;
+  while (file->name && strcmp(file->name, name) != 0) file++;
+  return file->name ? file : NULL;
+}
+
+/* What the user put there already stays. */
+static void preload(lua_State *L) {
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  for (const llmpool_embedded_file *f = llmpool_embedded; f->name; f++) {
+    if (strcmp(f->name, "llmpool") == 0) continue;
+    if (lua_getfield(L, -1, f->name) == LUA_TNIL) {
+      lua_pushlightuserdata(L, (void *)f);
+      lua_pushcclosure(L, load_embedded, 1);
+      lua_setfield(L, -3, f->name);
+    }
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+/* ---- opening ----------------------------------------------------------- */
+
+static int binding_gc(lua_State *L) {
+  Binding *b = lua_touserdata(L, 1);
+  simulate_free(b);
+  free(b->slots);
+  b->slots = NULL;
+  return 0;
+}
+
+static Binding *new_binding(lua_State *L) {
+  Binding *b = lua_newuserdatauv(L, sizeof *b, 0);
+  memset(b, 0, sizeof *b);
+  b->worker = worker_of(L);
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, binding_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &binding_key);
+  lua_newtable(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &guards_key);
+  return b;
+}
+
+/* Pushes the table of all that C offers. */
+static void push_native(lua_State *L, Binding *b) {
+  static const luaL_Reg functions[] = {{"set_helpers", f_set_helpers},
+                                       {"trace_leaks", f_trace_leaks},
+                                       {NULL, NULL}};
+  lua_newtable(L);
+  set_functions(L, b, functions);
+  guards_open(L, b);
+  clients_open(L, b);
+  pools_open(L, b);
+  register_open(L, b);
+  stats_open(L, b);
+  task_open(L, b);
+  scope_open(L, b);
+  simulate_open(L, b);
+  thread_open(L, b);
+}
+
+int luaopen_llmpool(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &module_key) != LUA_TNIL) return 1;
+  runtime_open(L);
+  preload(L);
+  const llmpool_embedded_file *init = find_embedded("llmpool");
+  if (init == NULL) return luaL_error(L, "llmpool: built without its Lua half");
+  if (luaL_loadbufferx(L, (const char *)init->text, init->length,
+                       init->chunkname, "t") != LUA_OK)
+    return lua_error(L);
+  push_native(L, new_binding(L));
+  lua_call(L, 1, 1);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);
+  return 1;
+}

@@ -1,0 +1,361 @@
+/*
+** register.c - models and clients, registered, added, replaced, retired.
+**
+** One idea: the Lua half has checked and normalised everything; here it is
+** turned into what the core keeps - a spec a client, packed so that every
+** state can make its own instance of it, or bound to this state - and into the
+** core's options. What is packed is told apart from what is bound here, once.
+*/
+#include "binding.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "../runtime/errors.h"
+#include "../runtime/scheduler.h"
+
+static const char infos_key = 'N'; /* registry: model's uid -> its info */
+
+/* ---- specs ------------------------------------------------------------- */
+
+static void free_spec(void *user, void *spec_pointer) {
+  LuaSpec *spec = spec_pointer;
+  (void)user;
+  if (spec == NULL) return;
+  value_unref(spec->packed);
+  if (spec->L) luaL_unref(spec->L, LUA_REGISTRYINDEX, spec->ref);
+  free(spec);
+}
+
+static Value *pack(lua_State *L, int index, const char *noun) {
+  ValueRules rules = {noun, 0, send_pool};
+  ValueWhy why;
+  Value *value = value_pack(L, index, 1, &rules, &why);
+  if (value == NULL) luaL_error(L, "%s", why.text);
+  return value;
+}
+
+/* stack: the item at `index`: {bound = true} keeps it in this state. */
+LuaSpec *make_spec(lua_State *L, int index) {
+  index = lua_absindex(L, index);
+  lua_getfield(L, index, "bound");
+  bool bound = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  Value *packed = bound ? NULL : pack(L, index, "client");
+  LuaSpec *spec = calloc(1, sizeof *spec);
+  if (spec == NULL) {
+    value_unref(packed);
+    luaL_error(L, "not enough memory");
+    return NULL;
+  }
+  spec->packed = packed;
+  if (bound) {
+    lua_pushvalue(L, index);
+    spec->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    spec->L = worker_of(L)->L;
+  }
+  return spec;
+}
+
+void push_spec(lua_State *L, const LuaSpec *spec) {
+  if (spec->packed)
+    value_unpack(L, spec->packed);
+  else
+    lua_rawgeti(L, LUA_REGISTRYINDEX, spec->ref);
+}
+
+/* ---- what a model carries ---------------------------------------------- */
+
+static void free_info(void *user) {
+  ModelInfo *info = user;
+  value_unref(info->packed);
+  free(info);
+}
+
+void push_model_info(lua_State *L, llm_model *model) {
+  const ModelInfo *info = llm_model_user(model);
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &infos_key);
+  lua_Integer uid = (lua_Integer)llm_model_uid(model);
+  if (lua_rawgeti(L, -1, uid) == LUA_TNIL && info->packed) {
+    lua_pop(L, 1);
+    value_unpack(L, info->packed);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, -3, uid);
+  }
+  lua_remove(L, -2);
+}
+
+/* ---- options ----------------------------------------------------------- */
+
+static int64_t duration_field(lua_State *L, int index, const char *name,
+                              int64_t otherwise) {
+  lua_getfield(L, index, name);
+  double s = lua_tonumber(L, -1);
+  bool given = !lua_isnil(L, -1);
+  lua_pop(L, 1);
+  if (!given) return otherwise;
+  return s >= 9.2e9 ? LLM_FOREVER : (int64_t)(s * 1e9);
+}
+
+static uint64_t count_field(lua_State *L, int index, const char *name,
+                            uint64_t otherwise, uint64_t limit) {
+  lua_getfield(L, index, name);
+  double n = lua_tonumber(L, -1);
+  bool given = !lua_isnil(L, -1);
+  lua_pop(L, 1);
+  if (!given) return otherwise;
+  return n >= (double)limit ? limit : (uint64_t)n;
+}
+
+static bool has_field(lua_State *L, int index, const char *name) {
+  bool has = lua_getfield(L, index, name) != LUA_TNIL;
+  lua_pop(L, 1);
+  return has;
+}
+
+static void read_options(lua_State *L, int index, llm_options *o) {
+  llm_options_init(o);
+  o->max_waiting = (uint32_t)count_field(L, index, "max_waiting",
+                                         o->max_waiting, UINT32_MAX);
+  o->max_creates = (uint32_t)count_field(L, index, "max_creates",
+                                         o->max_creates, UINT32_MAX);
+  o->min_idle =
+      (uint32_t)count_field(L, index, "min_idle", o->min_idle, UINT32_MAX);
+  o->max_uses = count_field(L, index, "max_uses", o->max_uses, UINT64_MAX);
+  o->check_after_ns =
+      duration_field(L, index, "check_after", o->check_after_ns);
+  o->check_timeout_ns =
+      duration_field(L, index, "check_timeout", o->check_timeout_ns);
+  o->create_timeout_ns =
+      duration_field(L, index, "create_timeout", o->create_timeout_ns);
+  o->max_lifetime_ns =
+      duration_field(L, index, "max_lifetime", o->max_lifetime_ns);
+  o->idle_timeout_ns =
+      duration_field(L, index, "idle_timeout", o->idle_timeout_ns);
+  lua_getfield(L, index, "order");
+  const char *order = lua_tostring(L, -1);
+  if (order && strcmp(order, "fifo") == 0) o->order = LLM_FIFO;
+  lua_pop(L, 1);
+}
+
+/* ---- registering ------------------------------------------------------- */
+
+static void read_client(lua_State *L, int item, llm_client_spec *client) {
+  client->spec = make_spec(L, item);
+  lua_getfield(L, item, "live");
+  client->instance = lua_toboolean(L, -1) ? client->spec : NULL;
+  lua_getfield(L, item, "id");
+  client->id = lua_tostring(L, -1); /* the item holds it */
+  lua_pop(L, 2);
+}
+
+typedef struct Clients { /* a userdata: freed by Lua if something raises */
+  size_t count, taken;
+  llm_client_spec list[];
+} Clients;
+
+static int clients_gc(lua_State *L) {
+  Clients *clients = lua_touserdata(L, 1);
+  for (; clients->taken < clients->count; clients->taken++)
+    free_spec(NULL, clients->list[clients->taken].spec);
+  return 0;
+}
+
+static Clients *read_clients(lua_State *L, int items) {
+  size_t n = lua_rawlen(L, items);
+  Clients *clients =
+      lua_newuserdatauv(L, sizeof *clients + n * sizeof clients->list[0], 0);
+  memset(clients, 0, sizeof *clients);
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, clients_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  for (size_t i = 0; i < n; i++) {
+    lua_rawgeti(L, items, (lua_Integer)i + 1);
+    read_client(L, lua_gettop(L), &clients->list[i]);
+    clients->count = i + 1;
+    lua_pop(L, 1);
+  }
+  return clients;
+}
+
+static ModelInfo *new_info(lua_State *L, int index, bool bound) {
+  Value *packed = bound ? NULL : pack(L, index, "option");
+  ModelInfo *info = calloc(1, sizeof *info);
+  if (info == NULL) {
+    value_unref(packed);
+    luaL_error(L, "not enough memory");
+    return NULL;
+  }
+  info->packed = packed;
+  info->timeout_ns = duration_field(L, index, "timeout", LLM_FOREVER);
+  info->on_lend = has_field(L, index, "on_lend");
+  info->on_return = has_field(L, index, "on_return");
+  return info;
+}
+
+static int raise_exists(lua_State *L, const char *name) {
+  push_error(L, "exists", "model \"%s\" is registered already", name);
+  lua_pushstring(L, name);
+  lua_setfield(L, -2, "model");
+  return lua_error(L);
+}
+
+/* (pool, name, items, options, bound) */
+static int f_register(lua_State *L) {
+  LuaPool *pool = check_pool(L, 1);
+  const char *name = luaL_checkstring(L, 2);
+  bool bound = lua_toboolean(L, 5);
+  llm_options options;
+  llm_model *model = NULL;
+  size_t bad = 0;
+  read_options(L, 4, &options);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &infos_key); /* 6 */
+  Clients *clients = read_clients(L, 3);
+  ModelInfo *info = new_info(L, 4, bound);
+  llm_factory factory = {.user = info,
+                         .free_spec = free_spec,
+                         .free_user = free_info,
+                         .stepped = true,
+                         .has_check = has_field(L, 4, "check")};
+  clients->taken = clients->count; /* the core owns them from here on */
+  llm_err err =
+      llm_pool_register(pool->pool, name, clients->list, clients->count,
+                        &options, &factory, &model, &bad);
+  if (err == LLM_EXISTS) return raise_exists(L, name);
+  if (err == LLM_CLOSED) {
+    push_error(L, "closed", "the pool is closed");
+    return lua_error(L);
+  }
+  if (err != LLM_OK)
+    return luaL_error(L, "cannot register \"%s\": %s", name, llm_err_text(err));
+  pool->bound = pool->bound || bound;
+  uint64_t uid = llm_model_uid(model);
+  llm_model_unref(model);
+  lua_pushvalue(L, 4);
+  lua_rawseti(L, 6, (lua_Integer)uid);
+  return 0;
+}
+
+static int finish(lua_State *L, llm_err err, llm_model *model) {
+  const char *id = lua_tostring(L, 3);
+  if (err == LLM_OK) return 0;
+  if (err == LLM_UNKNOWN_CLIENT)
+    push_error(L, "unknown_client", "model \"%s\" has no client \"%s\"",
+               llm_model_name(model), id ? id : "?");
+  else if (err == LLM_EXISTS)
+    push_error(L, "exists", "model \"%s\" has a client of that id already",
+               llm_model_name(model));
+  else
+    push_error(L, llm_err_name(err), "%s", llm_err_text(err));
+  return lua_error(L);
+}
+
+/* (pool, model, item, replace) */
+static int f_add(lua_State *L) {
+  LuaPool *pool = check_pool(L, 1);
+  llm_model *model = check_model(L, pool, 2);
+  llm_client_spec client = {NULL, NULL, NULL};
+  read_client(L, 3, &client);
+  lua_getfield(L, 3, "bound");
+  pool->bound = pool->bound || lua_toboolean(L, -1);
+  bool replace = lua_toboolean(L, 4);
+  lua_getfield(L, 3, "id");
+  lua_replace(L, 3);
+  return finish(L,
+                replace ? llm_model_replace(model, &client)
+                        : llm_model_add(model, &client),
+                model);
+}
+
+static int m_retire_client(lua_State *L) {
+  llm_model *model = check_model(L, check_pool(L, 1), 2);
+  return finish(L, llm_model_retire(model, luaL_checkstring(L, 3)), model);
+}
+
+static int m_cool_down(lua_State *L) {
+  LuaPool *pool = check_pool(L, 1);
+  llm_model *model = check_model(L, pool, 2);
+  const char *id = luaL_checkstring(L, 3);
+  int64_t span = check_seconds(L, 4, 4, "a rest");
+  int64_t until = llm_time_after(world_now(pool->world), span);
+  return finish(L, llm_model_cool_down(model, id, until), model);
+}
+
+static int m_unregister_model(lua_State *L) {
+  LuaPool *pool = check_pool(L, 1);
+  llm_model *model = check_model(L, pool, 2);
+  llm_pool_unregister(pool->pool, llm_model_name(model));
+  return 0;
+}
+
+/* Does something to the model named at 2, or to all. */
+static int each_model(lua_State *L, void (*action)(llm_model *)) {
+  LuaPool *pool = check_pool(L, 1);
+  if (!lua_isnoneornil(L, 2)) {
+    action(check_model(L, pool, 2));
+    return 0;
+  }
+  lua_getfield(L, 1, "models");
+  lua_pushvalue(L, 1);
+  lua_call(L, 1, 1);
+  int names = lua_gettop(L);
+  for (lua_Integer i = 1; i <= (lua_Integer)lua_rawlen(L, names); i++) {
+    lua_rawgeti(L, names, i);
+    llm_model *model = llm_pool_model(pool->pool, lua_tostring(L, -1));
+    lua_pop(L, 1);
+    if (model == NULL) continue;
+    action(model);
+    llm_model_unref(model);
+  }
+  return 0;
+}
+
+static int m_pause(lua_State *L) { return each_model(L, llm_model_pause); }
+static int m_resume(lua_State *L) { return each_model(L, llm_model_resume); }
+static int m_renew(lua_State *L) { return each_model(L, llm_model_renew); }
+
+/* Lends at most n clients of the model at a time. */
+static int m_limit(lua_State *L) {
+  llm_model *model = check_model(L, check_pool(L, 1), 2);
+  lua_Integer n = luaL_checkinteger(L, 3);
+  luaL_argcheck(L, n >= 0 && n <= UINT32_MAX, 3,
+                "a count, 0 or more, expected");
+  return finish(L, llm_model_limit(model, (uint32_t)n), model);
+}
+
+/* (value) -> true, or false and the upvalue that binds it to this state */
+static int f_is_sendable(lua_State *L) {
+  const char *upvalue = NULL;
+  lua_pushboolean(L, value_function_is_sendable(L, 1, &upvalue));
+  lua_pushstring(L, upvalue);
+  return 2;
+}
+
+static int f_is_shared(lua_State *L) {
+  lua_pushboolean(L, check_pool(L, 1)->shared);
+  return 1;
+}
+
+void register_open(lua_State *L, Binding *b) {
+  static const luaL_Reg functions[] = {{"register", f_register},
+                                       {"add", f_add},
+                                       {"is_sendable", f_is_sendable},
+                                       {"is_shared", f_is_shared},
+                                       {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"retire_client", m_retire_client},
+                                     {"cool_down", m_cool_down},
+                                     {"unregister_model", m_unregister_model},
+                                     {"pause", m_pause},
+                                     {"resume", m_resume},
+                                     {"renew", m_renew},
+                                     {"limit", m_limit},
+                                     {NULL, NULL}};
+  lua_newtable(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &infos_key);
+  set_functions(L, b, functions);
+  lua_getfield(L, -1, "pool_methods");
+  set_functions(L, b, methods);
+  lua_pop(L, 1);
+}

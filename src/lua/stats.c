@@ -1,0 +1,327 @@
+/*
+** stats.c - what a pool has done and holds, as plain tables.
+**
+** It reads the core's numbers, converts nanoseconds to seconds, and counts
+** nothing itself.
+*/
+#include "binding.h"
+
+#include <stdlib.h>
+
+#include "../runtime/errors.h"
+#include "../runtime/scheduler.h"
+
+static void set_integer(lua_State *L, const char *name, uint64_t value) {
+  lua_pushinteger(L, (lua_Integer)value);
+  lua_setfield(L, -2, name);
+}
+
+static void set_seconds(lua_State *L, const char *name, int64_t ns) {
+  if (ns == LLM_FOREVER) return;
+  lua_pushnumber(L, (double)ns / 1e9);
+  lua_setfield(L, -2, name);
+}
+
+static void set_summary(lua_State *L, const char *name, const llm_summary *s) {
+  lua_createtable(L, 0, 6);
+  set_integer(L, "count", s->count);
+  set_seconds(L, "p50", s->p50_ns);
+  set_seconds(L, "p95", s->p95_ns);
+  set_seconds(L, "p99", s->p99_ns);
+  set_seconds(L, "max", s->max_ns);
+  set_seconds(L, "mean", s->mean_ns);
+  lua_setfield(L, -2, name);
+}
+
+static void set_counts(lua_State *L, const llm_stats *s) {
+  const struct {
+    const char *name;
+    uint64_t value;
+  } counts[] = {{"acquired", s->acquired},
+                {"returned", s->returned},
+                {"timeouts", s->timeouts},
+                {"cancelled", s->cancelled},
+                {"queue_full", s->queue_full},
+                {"rested", s->rested},
+                {"refused_closed", s->closed},
+                {"created", s->created},
+                {"create_failed", s->create_failed},
+                {"checked", s->checked},
+                {"check_failed", s->check_failed},
+                {"replaced", s->replaced},
+                {"retired", s->retired},
+                {"expired", s->expired},
+                {"leaked", s->leaked},
+                {"double_returns", s->double_returns},
+                {"size", s->clients},
+                {"idle", s->idle},
+                {"lent", s->lent},
+                {"resting", s->resting},
+                {"vacant", s->vacant},
+                {"waiting", s->waiting},
+                {"limit", s->limit},
+                {"max_waiting_seen", s->max_waiting_seen}};
+  for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
+    set_integer(L, counts[i].name, counts[i].value);
+}
+
+static void push_client_stats(lua_State *L, const llm_client_stats *c) {
+  lua_createtable(L, 0, 14);
+  lua_pushstring(L, c->id);
+  lua_setfield(L, -2, "id");
+  lua_pushstring(L, llm_place_state_name(c->state));
+  lua_setfield(L, -2, "state");
+  set_integer(L, "acquired", c->acquired);
+  set_integer(L, "returned", c->returned);
+  set_integer(L, "created", c->created);
+  set_integer(L, "checked", c->checked);
+  set_integer(L, "check_failed", c->check_failed);
+  set_integer(L, "replaced", c->replaced);
+  set_integer(L, "leaked", c->leaked);
+  if (c->state == LLM_P_LENT) set_seconds(L, "held", c->held_ns);
+  if (c->state == LLM_P_RESTING) set_seconds(L, "rest_until", c->rest_until_ns);
+  if (c->last_error[0] != '\0') {
+    lua_pushstring(L, c->last_error);
+    lua_setfield(L, -2, "last_error");
+  }
+  set_summary(L, "hold", &c->hold);
+}
+
+static void push_clients(lua_State *L, llm_model *model) {
+  size_t size = llm_model_clients(model, NULL, 0);
+  llm_client_stats *list = lua_newuserdatauv(L, (size + 1) * sizeof *list, 0);
+  size_t count = llm_model_clients(model, list, size);
+  if (count > size) count = size;
+  lua_createtable(L, (int)count, 0);
+  for (size_t i = 0; i < count; i++) {
+    push_client_stats(L, &list[i]);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  lua_remove(L, -2);
+}
+
+static void push_model_stats(lua_State *L, llm_model *model) {
+  llm_stats stats;
+  llm_model_stats(model, &stats);
+  lua_createtable(L, 0, 32);
+  set_counts(L, &stats);
+  if (stats.waiting > 0) set_seconds(L, "max_wait", stats.oldest_wait_ns);
+  if (stats.resting > 0)
+    set_seconds(L, "earliest_rest", stats.earliest_rest_ns);
+  set_summary(L, "wait", &stats.wait);
+  set_summary(L, "hold", &stats.hold);
+  lua_pushboolean(L, stats.paused);
+  lua_setfield(L, -2, "paused");
+  push_clients(L, model);
+  lua_setfield(L, -2, "clients");
+}
+
+/* (pool) -> {models = {name -> stats}}; (pool, model) -> stats */
+static int m_stats(lua_State *L) {
+  LuaPool *pool = check_pool(L, 1);
+  if (!lua_isnoneornil(L, 2)) {
+    push_model_stats(L, check_model(L, pool, 2));
+    return 1;
+  }
+  lua_newtable(L);
+  lua_newtable(L);
+  lua_getfield(L, 1, "models");
+  lua_pushvalue(L, 1);
+  lua_call(L, 1, 1); /* stack: pool ... result models names */
+  int names = lua_gettop(L);
+  for (lua_Integer i = 1; i <= (lua_Integer)lua_rawlen(L, names); i++) {
+    lua_rawgeti(L, names, i);
+    llm_model *model = llm_pool_model(pool->pool, lua_tostring(L, -1));
+    if (model == NULL) {
+      lua_pop(L, 1);
+      continue;
+    }
+    push_model_stats(L, model);
+    llm_model_unref(model);
+    lua_rawset(L, names - 1);
+  }
+  lua_pop(L, 1);
+  lua_setfield(L, -2, "models");
+  return 1;
+}
+
+/* ---- drain ------------------------------------------------------------- */
+
+/* stack: 1 pool, 2 timeout, 3 the wait, to be closed */
+typedef struct Drain {
+  llm_waiter waiter; /* first: wake casts */
+  Message wake;
+  Worker *worker;
+  Task *task;
+  llm_pool *pool;
+  int64_t deadline_ns;
+  bool queued, woken;
+} Drain;
+
+static void on_drained(Worker *worker, Message *message) {
+  Drain *drain = (Drain *)(void *)((char *)message - offsetof(Drain, wake));
+  (void)worker;
+  drain->woken = true;
+  task_ready(drain->task);
+}
+
+static void wake_drain(llm_waiter *waiter) {
+  Drain *drain = (Drain *)(void *)waiter;
+  worker_post(drain->worker, &drain->wake);
+}
+
+static void end_drain(Drain *drain) {
+  if (!drain->queued) return;
+  drain->queued = false;
+  timer_stop(drain->task->world, &drain->task->timer);
+  if (!drain->woken && llm_pool_drain_withdraw(drain->pool, &drain->waiter))
+    return;
+  while (!drain->woken) worker_receive_wait(drain->worker);
+}
+
+static int drain_close(lua_State *L) {
+  Drain *drain = lua_touserdata(L, 1);
+  end_drain(drain);
+  if (drain->pool) llm_pool_unref(drain->pool);
+  drain->pool = NULL;
+  return 0;
+}
+
+static int k_drained(lua_State *L, int status, lua_KContext ctx) {
+  Drain *drain = lua_touserdata(L, 3);
+  Task *task = drain->task;
+  (void)status;
+  (void)ctx;
+  bool late = drain->deadline_ns <= world_now(task->world);
+  if (!drain->woken && !late && !task_is_cancelled(task) && !task->doomed)
+    return task_park(L, drain->worker, WAIT_LEASE, 0, k_drained);
+  bool doomed = task->doomed && !drain->woken;
+  task->doomed = false;
+  end_drain(drain);
+  check_cancel(L, task);
+  if (doomed) {
+    push_error(L, "deadlock",
+               "drain: %d clients are lent and nothing is left "
+               "that could return them",
+               (int)llm_pool_lent(drain->pool));
+    return lua_error(L);
+  }
+  lua_pushinteger(L, (lua_Integer)llm_pool_lent(drain->pool));
+  return 1;
+}
+
+/* (pool, timeout) -> how many are still lent: 0, unless the time ran out */
+static int m_drain(lua_State *L) {
+  LuaPool *pool = check_pool(L, 1);
+  int64_t span =
+      lua_isnoneornil(L, 2) ? LLM_FOREVER : check_seconds(L, 2, 2, "a timeout");
+  check_world(L, pool);
+  Task *task = check_wait(L, pool->binding->worker);
+  lua_settop(L, 2);
+  Drain *drain = lua_newuserdatauv(L, sizeof *drain, 0);
+  *drain = (Drain){.wake = {NULL, on_drained},
+                   .worker = pool->binding->worker,
+                   .task = task,
+                   .pool = llm_pool_ref(pool->pool)};
+  luaL_setmetatable(L, "llmpool.drain");
+  lua_toclose(L, 3);
+  drain->deadline_ns = llm_time_after(world_now(task->world), span);
+  drain->queued = llm_pool_drain_begin(pool->pool, &drain->waiter, wake_drain);
+  if (!drain->queued) drain->woken = true;
+  if (drain->queued && drain->deadline_ns != LLM_FOREVER)
+    task_set_deadline(task, drain->deadline_ns);
+  return k_drained(L, LUA_OK, 0);
+}
+
+/* ---- events ------------------------------------------------------------ */
+
+typedef struct Events {
+  llm_listener *listener;
+} Events;
+
+static int events_close(lua_State *L) {
+  Events *events = lua_touserdata(L, 1);
+  if (events->listener) llm_listener_close(events->listener);
+  events->listener = NULL;
+  return 0;
+}
+
+static Events *check_events(lua_State *L) {
+  Events *events = luaL_checkudata(L, 1, EVENTS_TYPE);
+  luaL_argcheck(L, events->listener, 1, "these events were closed");
+  return events;
+}
+
+static void push_event(lua_State *L, const llm_event *e) {
+  lua_createtable(L, 0, 8);
+  set_integer(L, "seq", e->seq);
+  set_seconds(L, "time", e->time_ns);
+  lua_pushstring(L, llm_event_name(e->kind));
+  lua_setfield(L, -2, "kind");
+  if (e->model) {
+    lua_pushstring(L, e->model);
+    lua_setfield(L, -2, "model");
+  }
+  if (e->client) {
+    lua_pushstring(L, e->client);
+    lua_setfield(L, -2, "client");
+  }
+  if (e->ask) set_integer(L, "ask", e->ask);
+  if (e->kind == LLM_EV_LENT) set_seconds(L, "waited", e->span_ns);
+  if (e->kind == LLM_EV_RETURNED) set_seconds(L, "held", e->span_ns);
+  if (e->kind == LLM_EV_CREATED || e->kind == LLM_EV_REPLACED) {
+    lua_pushstring(L, llm_reason_name(e->reason));
+    lua_setfield(L, -2, "reason");
+  }
+}
+
+/* (events) -> the list of what has happened since; how many were dropped */
+static int m_events_read(lua_State *L) {
+  Events *events = check_events(L);
+  llm_event batch[64];
+  size_t n;
+  lua_Integer count = 0;
+  lua_newtable(L);
+  while ((n = llm_listener_read(events->listener, batch, 64)) > 0)
+    for (size_t i = 0; i < n; i++) {
+      push_event(L, &batch[i]);
+      lua_rawseti(L, -2, ++count);
+    }
+  lua_pushinteger(L, (lua_Integer)llm_listener_dropped(events->listener));
+  return 2;
+}
+
+/* (pool, capacity) -> events: a ring that records from now on */
+static int m_events(lua_State *L) {
+  LuaPool *pool = check_pool(L, 1);
+  lua_Integer capacity = luaL_optinteger(L, 2, 4096);
+  luaL_argcheck(L, capacity > 0 && capacity <= 1 << 24, 2,
+                "a number of events from 1 to 16777216 expected");
+  Events *events = lua_newuserdatauv(L, sizeof *events, 1);
+  events->listener = NULL;
+  luaL_setmetatable(L, EVENTS_TYPE);
+  lua_pushvalue(L, 1);
+  lua_setiuservalue(L, -2, 1); /* the pool stays as long as its events */
+  events->listener = llm_pool_listen(pool->pool, (size_t)capacity, NULL, NULL);
+  if (events->listener == NULL) return luaL_error(L, "not enough memory");
+  return 1;
+}
+
+void stats_open(lua_State *L, Binding *b) {
+  static const luaL_Reg methods[] = {{"stats", m_stats},
+                                     {"drain", m_drain},
+                                     {"events", m_events},
+                                     {NULL, NULL}};
+  static const luaL_Reg drain_metamethods[] = {
+      {"__close", drain_close}, {"__gc", drain_close}, {NULL, NULL}};
+  static const luaL_Reg events_methods[] = {
+      {"read", m_events_read}, {"close", events_close}, {NULL, NULL}};
+  static const luaL_Reg events_metamethods[] = {
+      {"__close", events_close}, {"__gc", events_close}, {NULL, NULL}};
+  lua_getfield(L, -1, "pool_methods");
+  set_functions(L, b, methods);
+  lua_pop(L, 1);
+  new_type(L, b, "llmpool.drain", NULL, drain_metamethods);
+  new_type(L, b, EVENTS_TYPE, events_methods, events_metamethods);
+  lua_pop(L, 4);
+}

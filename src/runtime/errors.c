@@ -1,0 +1,205 @@
+/*
+** errors.c - error objects, and the traceback that belongs to an error.
+**
+** One idea: an error value goes on unchanged, also where it is caught to give
+** a client back and raised again; the traceback of the place that raised it is
+** kept beside, for the last error by identity and for tables by weak key, so
+** that whoever reports it in the end can show where it came from.
+*/
+#include "errors.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+#include <lauxlib.h>
+
+#include "runtime.h"
+
+static const char errors_key = 'e';    /* registry: the metatable */
+static const char traceback_key = 't'; /* registry: {error, text, weak} */
+
+enum { KEPT_ERROR = 1, KEPT_TEXT, KEPT_WEAK, KEPT_RETHROW };
+
+static int mm_tostring(lua_State *L) {
+  lua_getfield(L, 1, "message");
+  luaL_tolstring(L, -1, NULL);
+  return 1;
+}
+
+void errors_open(lua_State *L) {
+  static const luaL_Reg metamethods[] = {{"__tostring", mm_tostring},
+                                         {NULL, NULL}};
+  luaL_newlib(L, metamethods);
+  lua_pushliteral(L, "llmpool.error");
+  lua_setfield(L, -2, "__name");
+  lua_pushlightuserdata(L, (void *)&errors_key);
+  lua_setfield(L, -2, "__sendable"); /* value.h: goes to other states */
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &errors_key);
+  lua_createtable(L, KEPT_RETHROW, 0);
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "k");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_rawseti(L, -2, KEPT_WEAK);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &traceback_key);
+}
+
+void push_error(lua_State *L, const char *kind, const char *format, ...) {
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  lua_createtable(L, 0, 6);
+  lua_pushstring(L, kind);
+  lua_setfield(L, -2, "kind");
+  va_list arguments;
+  va_start(arguments, format);
+  lua_pushvfstring(L, format, arguments);
+  va_end(arguments);
+  lua_setfield(L, -2, "message");
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &errors_key);
+  lua_setmetatable(L, -2);
+}
+
+const char *error_kind(lua_State *L, int index) {
+  const char *kind = NULL;
+  if (!lua_getmetatable(L, index)) return NULL;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &errors_key);
+  if (lua_rawequal(L, -1, -2)) {
+    index = lua_absindex(L, index);
+    lua_pushliteral(L, "kind");
+    lua_rawget(L, index < 0 ? index - 3 : index);
+    kind = lua_tostring(L, -1); /* the object holds the string */
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 2);
+  return kind;
+}
+
+/* ---- tracebacks -------------------------------------------------------- */
+
+void rethrow_mark(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &traceback_key);
+  lua_pushboolean(L, 1);
+  lua_rawseti(L, -2, KEPT_RETHROW);
+  lua_pop(L, 1);
+}
+
+/* stack: ... kept; whether the error at `error` was marked as raised anew */
+static bool is_rethrown(lua_State *L, int error) {
+  lua_rawgeti(L, -1, KEPT_RETHROW);
+  bool marked = lua_toboolean(L, -1);
+  lua_rawgeti(L, -2, KEPT_ERROR);
+  bool same = lua_rawequal(L, -1, error);
+  lua_pop(L, 2);
+  lua_pushnil(L);
+  lua_rawseti(L, -2, KEPT_RETHROW);
+  return marked && same;
+}
+
+int keep_traceback(lua_State *L) {
+  lua_settop(L, 1);
+  if (!lua_checkstack(L, LUA_MINSTACK)) return 1;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &traceback_key); /* stack: error kept */
+  if (is_rethrown(L, 1)) {
+    lua_settop(L, 1);
+    return 1;
+  }
+  luaL_traceback(L, L, NULL, 1); /* stack: error kept text */
+  if (lua_istable(L, 1)) {
+    lua_rawgeti(L, 2, KEPT_WEAK);
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, 3);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+  }
+  lua_rawseti(L, 2, KEPT_TEXT);
+  lua_pushvalue(L, 1);
+  lua_rawseti(L, 2, KEPT_ERROR);
+  lua_settop(L, 1);
+  return 1;
+}
+
+void push_kept_traceback(lua_State *L, int index) {
+  index = lua_absindex(L, index);
+  luaL_checkstack(L, 4, NULL);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &traceback_key);
+  lua_rawgeti(L, -1, KEPT_ERROR);
+  if (!lua_isnil(L, index) && lua_rawequal(L, -1, index)) {
+    lua_rawgeti(L, -2, KEPT_TEXT);
+  } else {
+    lua_rawgeti(L, -2, KEPT_WEAK);
+    lua_pushvalue(L, index);
+    lua_rawget(L, -2);
+    lua_remove(L, -2);
+  }
+  lua_replace(L, -3);
+  lua_pop(L, 1);
+}
+
+void runtime_push_traceback(lua_State *L, int err, const char *message,
+                            int level) {
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  err = lua_absindex(L, err);
+  push_kept_traceback(L, err);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    luaL_traceback(L, L, message, level);
+    return;
+  }
+  if (message == NULL) return;
+  lua_pushfstring(L, "%s\n%s", message, lua_tostring(L, -1));
+  lua_remove(L, -2);
+}
+
+void report_error(lua_State *L, const char *what, int error, const char *site) {
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  error = lua_absindex(L, error);
+  const char *message = luaL_tolstring(L, error, NULL);
+  push_kept_traceback(L, error);
+  const char *trace = lua_tostring(L, -1);
+  lua_writestringerror("llmpool: %s", what);
+  lua_writestringerror(": %s\n", message);
+  if (trace) lua_writestringerror("%s\n", trace);
+  if (site) lua_writestringerror("spawned at %s\n", site);
+  lua_pop(L, 2);
+}
+
+/* stack: ... function; searches one library table on the top */
+static const char *find_in(lua_State *L, int function) {
+  lua_pushnil(L);
+  while (lua_next(L, -2)) {
+    bool found =
+        lua_type(L, -2) == LUA_TSTRING && lua_rawequal(L, -1, function);
+    lua_pop(L, 1);
+    if (found) {
+      const char *name = lua_tostring(L, -1);
+      lua_pop(L, 1);
+      return name;
+    }
+  }
+  return NULL;
+}
+
+/* The names are held by package.loaded and by a string that is pushed where
+** the function was, so that they live until the caller's frame ends. */
+const char *push_library_name(lua_State *L, int index) {
+  int function = lua_absindex(L, index);
+  const char *result = NULL;
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  int loaded = lua_gettop(L);
+  lua_pushnil(L);
+  while (result == NULL && lua_next(L, loaded)) {
+    if (lua_type(L, -2) == LUA_TSTRING && lua_istable(L, -1)) {
+      const char *name = find_in(L, function);
+      const char *library = lua_tostring(L, -2);
+      if (name)
+        result = strcmp(library, LUA_GNAME) == 0
+                     ? name
+                     : lua_pushfstring(L, "%s.%s", library, name);
+    }
+    if (result) break;
+    lua_pop(L, 1);
+  }
+  if (result) lua_replace(L, function);
+  lua_settop(L, result ? function : function - 1);
+  return result;
+}

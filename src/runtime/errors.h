@@ -1,0 +1,30 @@
+/*
+** errors.h - error objects, and the traceback that belongs to an error.
+*/
+#ifndef LLMPOOL_ERRORS_H
+#define LLMPOOL_ERRORS_H
+
+#include "worker.h"
+
+/* Pushes an error object: a table {kind, message} whose tostring is the
+** message; the caller adds fields. [-0, +1, m] */
+void push_error(lua_State *L, const char *kind, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The kind of the error object at `index`, or NULL if it is none. */
+const char *error_kind(lua_State *L, int index);
+void errors_open(lua_State *L);
+
+/* A message handler: keeps the traceback of the place that raised, leaves the
+** error as it is. */
+int keep_traceback(lua_State *L);
+/* Tells keep_traceback that the next error is the last one, raised anew. */
+void rethrow_mark(lua_State *L);
+/* Pushes the traceback kept for the error at `index`, or nil. */
+void push_kept_traceback(lua_State *L, int index);
+/* Prints an error that no one else will: message, traceback, spawn site. */
+void report_error(lua_State *L, const char *what, int error, const char *site);
+
+/* Pops a function; its name in package.loaded ("table.sort"), or NULL. */
+const char *push_library_name(lua_State *L, int index);
+
+#endif

@@ -1,0 +1,74 @@
+/*
+** site.c - where in the user's code something was asked for.
+**
+** One idea: programs ask from few places, so each "file:line" is made once and
+** kept for good; a small cache in front of that makes asking cheap enough to
+** do for every acquire. The cache compares names and lines, not addresses, so
+** that a collected chunk can never lend its name to another.
+*/
+#include "site.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include <lauxlib.h>
+
+#define ENTRIES 64
+
+typedef struct Entry {
+  const char *site;
+  int line;
+  char source[LUA_IDSIZE];
+} Entry;
+
+static const char cache_key = 'c'; /* registry: Entry[ENTRIES] */
+static const char sites_key = 'P'; /* registry: "file:line" -> true */
+
+static Entry *cache(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &cache_key);
+  Entry *entries = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  if (entries) return entries;
+  entries = lua_newuserdatauv(L, ENTRIES * sizeof *entries, 0);
+  memset(entries, 0, ENTRIES * sizeof *entries);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &cache_key);
+  lua_newtable(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &sites_key);
+  return entries;
+}
+
+static const char *make_site(lua_State *L, const lua_Debug *ar) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &sites_key);
+  const char *site =
+      lua_pushfstring(L, "%s:%d", ar->short_src, ar->currentline);
+  lua_pushvalue(L, -1);
+  lua_pushboolean(L, 1);
+  lua_rawset(L, -4); /* holds the string for good */
+  lua_pop(L, 2);
+  return site;
+}
+
+static const char *look_up(lua_State *L, const lua_Debug *ar) {
+  uint32_t hash =
+      (uint32_t)((uintptr_t)ar->source >> 4) + 31u * (uint32_t)ar->currentline;
+  Entry *entry = &cache(L)[hash % ENTRIES];
+  if (entry->site && entry->line == ar->currentline &&
+      strcmp(entry->source, ar->short_src) == 0)
+    return entry->site;
+  const char *site = make_site(L, ar);
+  entry->site = site;
+  entry->line = ar->currentline;
+  memcpy(entry->source, ar->short_src, sizeof entry->source);
+  return site;
+}
+
+const char *site_of(lua_State *L, int level) {
+  lua_Debug ar;
+  luaL_checkstack(L, 6, NULL);
+  for (; lua_getstack(L, level, &ar); level++) {
+    lua_getinfo(L, "Sl", &ar);
+    if (ar.currentline > 0 && strncmp(ar.short_src, "llmpool/", 8) != 0)
+      return look_up(L, &ar);
+  }
+  return NULL;
+}
