@@ -46,8 +46,8 @@ static llm_step park(llm_lease *lease, blocked *b) {
   llm_pool *pool = lease->model->pool;
   int64_t deadline = lease->waiter.deadline_ns;
   for (;;) {
-    llm_parked parked = llm_parker_wait(b->parker, pool->clock,
-                                        sleep_until(pool, deadline));
+    llm_parked parked =
+        llm_parker_wait(b->parker, pool->clock, sleep_until(pool, deadline));
     if (parked == LLM_PARK_WOKEN) return llm_lease_next(lease);
     int64_t now = llm_clock_now(pool->clock);
     if (now >= llm_pool_due(pool)) llm_pool_tick(pool);

@@ -9,8 +9,7 @@
 
 static bool is_short(const llm_model *model) {
   return !model->is_closed && !model->is_refilling &&
-         model->idle.count < model->options.min_idle &&
-         model->vacant_count > 0;
+         model->idle.count < model->options.min_idle && model->vacant_count > 0;
 }
 
 /* Whether this thread is the one to refill it. */

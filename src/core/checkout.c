@@ -96,8 +96,7 @@ static llm_place *pick(llm_lease *lease) {
   llm_place *place = NULL;
   if (lease->prefer != NULL) place = llm_place_find(model, lease->prefer);
   if (place != NULL && place->state == LLM_P_IDLE) return place;
-  return llm_place_of(model->is_fifo ? model->idle.oldest
-                                     : model->idle.newest);
+  return llm_place_of(model->is_fifo ? model->idle.oldest : model->idle.newest);
 }
 
 /* Lifetimes end one by one, at least lifetime/clients apart, so that clients
@@ -210,8 +209,8 @@ static llm_step create(llm_lease *lease) {
                                (llm_reason)lease->reason, end, &instance, text);
   text[LLM_TEXT - 1] = 0;
   if (status == 0 && instance != NULL) return created(lease, instance, NULL);
-  if (status == 0) return create_failed(lease, LLM_CREATE_FAILED,
-                                        "create returned no client");
+  if (status == 0)
+    return create_failed(lease, LLM_CREATE_FAILED, "create returned no client");
   return create_failed(lease, is_late(lease) ? LLM_TIMEOUT : LLM_CREATE_FAILED,
                        text);
 }

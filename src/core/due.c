@@ -61,9 +61,7 @@ static void poke_all(llm_pool *pool) {
 
 /* ---- due times --------------------------------------------------------- */
 
-static int64_t earlier(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
+static int64_t earlier(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static uint64_t to_ticks(const llm_clock *clock, int64_t when_ns) {
   if (when_ns == LLM_FOREVER) return UINT64_MAX;
@@ -77,8 +75,7 @@ static void set_due(llm_pool *pool, int64_t due_ns, uint64_t due_ticks,
                     int64_t rest_due_ns) {
   atomic_store_explicit(&pool->due_ns, due_ns, memory_order_relaxed);
   atomic_store_explicit(&pool->due_ticks, due_ticks, memory_order_relaxed);
-  atomic_store_explicit(&pool->rest_due_ns, rest_due_ns,
-                        memory_order_relaxed);
+  atomic_store_explicit(&pool->rest_due_ns, rest_due_ns, memory_order_relaxed);
 }
 
 int64_t llm_pool_due(const llm_pool *pool) {
@@ -96,8 +93,7 @@ void llm_due_at(llm_model *model, int64_t due_ns, int64_t rest_due_ns) {
   model->due_ns = earlier(model->due_ns, due_ns);
   model->rest_due_ns = earlier(model->rest_due_ns, rest_due_ns);
   bool is_earlier = due_ns < llm_pool_due(pool);
-  if (is_earlier)
-    set_due(pool, due_ns, ticks, llm_pool_rest_due(pool));
+  if (is_earlier) set_due(pool, due_ns, ticks, llm_pool_rest_due(pool));
   atomic_store_explicit(&pool->rest_due_ns,
                         earlier(llm_pool_rest_due(pool), rest_due_ns),
                         memory_order_relaxed);
@@ -222,8 +218,7 @@ static int64_t next_expiry(llm_model *model, int64_t now) {
 static void tick(llm_model *model, int64_t now) {
   int64_t rest_due = end_rests(model, now), due = rest_due;
   if (model->idle_ticks != UINT64_MAX) {
-    while (expire_one(model)) {
-    }
+    while (expire_one(model)) {}
     due = earlier(due, next_expiry(model, now));
   }
   if (due != LLM_FOREVER) llm_due_at(model, due, rest_due);

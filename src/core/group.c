@@ -25,8 +25,7 @@ static bool try_from(llm_lease *lease, uint32_t i) {
 llm_step llm_group_fall_back(llm_lease *lease) {
   uint32_t i = 0;
   while (lease->models[i] != lease->model) i++;
-  if (!try_from(lease, i + 1))
-    return llm_lease_fail(lease, LLM_CREATE_FAILED);
+  if (!try_from(lease, i + 1)) return llm_lease_fail(lease, LLM_CREATE_FAILED);
   return llm_checkout(lease);
 }
 
@@ -44,8 +43,7 @@ static llm_err hopeless(llm_lease *lease) {
     }
   }
   if (closed == n) return LLM_CLOSED;
-  if (closed + resting == n &&
-      (is_now || earliest > lease->waiter.deadline_ns))
+  if (closed + resting == n && (is_now || earliest > lease->waiter.deadline_ns))
     return LLM_RESTING;
   return is_now ? LLM_TIMEOUT : LLM_OK;
 }
@@ -93,8 +91,7 @@ static llm_step line_up(llm_lease *lease, struct llm_group *group) {
     err = worst(err, begun);
   }
   if (begun == LLM_BEGUN_GRANTED) return won(lease, i);
-  if (begun != LLM_BEGUN_LOST &&
-      !llm_group_seal(group, lease->nodes, n))
+  if (begun != LLM_BEGUN_LOST && !llm_group_seal(group, lease->nodes, n))
     return llm_lease_fail(lease, err);
   return llm_lease_park(lease, LLM_ON_LINES);
 }

@@ -23,8 +23,8 @@ static inline llm_place *fit_idle(const llm_model *model, uint64_t now) {
   return place;
 }
 
-llm_step llm_lease_begin(llm_lease *lease, llm_model *model,
-                         const llm_ask *ask, void (*wake)(llm_waiter *)) {
+llm_step llm_lease_begin(llm_lease *lease, llm_model *model, const llm_ask *ask,
+                         void (*wake)(llm_waiter *)) {
   llm_lease_prepare(lease, ask, wake);
   lease->model = model;
   lease->models = NULL;

@@ -17,9 +17,9 @@
 #define LLM_ON_LINES 2u /* waits for a permit of several */
 #define LLM_ON_SLOT 4u  /* holds a permit, waits for a create slot */
 #define LLM_HAS_SLOT 8u
-#define LLM_IS_NOW 16u   /* never waits */
-#define LLM_STARTED 32u  /* lent_ticks says since when it asks */
-#define LLM_HAS_REFS 64u /* of its model, or of all its models */
+#define LLM_IS_NOW 16u      /* never waits */
+#define LLM_STARTED 32u     /* lent_ticks says since when it asks */
+#define LLM_HAS_REFS 64u    /* of its model, or of all its models */
 #define LLM_BACKGROUND 128u /* refills min_idle; is not counted as a lease */
 #define LLM_WAITS (LLM_ON_LINE | LLM_ON_LINES | LLM_ON_SLOT)
 

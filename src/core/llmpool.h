@@ -29,18 +29,18 @@
 /* ---- errors ------------------------------------------------------------ */
 
 /* name, message */
-#define LLM_ERRORS(XX)                                           \
-  XX(OK, "ok", "no error")                                       \
-  XX(TIMEOUT, "timeout", "no client within the timeout")         \
-  XX(CANCELLED, "cancelled", "the wait was cancelled")           \
-  XX(CLOSED, "closed", "the pool is closed")                     \
-  XX(QUEUE_FULL, "queue_full", "too many callers wait already")  \
-  XX(RESTING, "resting", "every client rests")                   \
-  XX(CREATE_FAILED, "create_failed", "no client could be made")  \
-  XX(UNKNOWN_MODEL, "unknown_model", "no such model")            \
-  XX(UNKNOWN_CLIENT, "unknown_client", "no such client")         \
-  XX(EXISTS, "exists", "the name is taken")                      \
-  XX(INVALID, "invalid", "an argument is out of range")          \
+#define LLM_ERRORS(XX)                                            \
+  XX(OK, "ok", "no error")                                        \
+  XX(TIMEOUT, "timeout", "no client within the timeout")          \
+  XX(CANCELLED, "cancelled", "the wait was cancelled")            \
+  XX(CLOSED, "closed", "the pool is closed")                      \
+  XX(QUEUE_FULL, "queue_full", "too many callers wait already")   \
+  XX(RESTING, "resting", "every client rests")                    \
+  XX(CREATE_FAILED, "create_failed", "no client could be made")   \
+  XX(UNKNOWN_MODEL, "unknown_model", "no such model")             \
+  XX(UNKNOWN_CLIENT, "unknown_client", "no such client")          \
+  XX(EXISTS, "exists", "the name is taken")                       \
+  XX(INVALID, "invalid", "an argument is out of range")           \
   XX(STEPPED, "stepped", "the model's check or create needs Lua") \
   XX(NOMEM, "out_of_memory", "not enough memory")
 
@@ -120,24 +120,24 @@ typedef struct llm_factory {
   void (*free_spec)(void *user, void *spec);
   void (*free_user)(void *user);
   bool stepped;
-  bool has_check;  /* stepped: llm_lease_next may answer LLM_CHECK */
+  bool has_check; /* stepped: llm_lease_next may answer LLM_CHECK */
 } llm_factory;
 
 typedef enum llm_order { LLM_LIFO, LLM_FIFO } llm_order;
 
 /* Always start from llm_options_init. Durations in ns; LLM_FOREVER: none. */
 typedef struct llm_options {
-  uint32_t max_waiting;       /* callers in line; UINT32_MAX: no limit */
-  llm_order order;            /* which idle client is lent: newest (LIFO) */
-  int64_t check_after_ns;     /* idle longer than this: check; 0: always */
-  int64_t check_timeout_ns;   /* bound on one check */
-  int64_t create_timeout_ns;  /* bound on one creation */
-  uint32_t max_creates;       /* creations at a time */
-  int64_t max_lifetime_ns;    /* +-10 % jitter, spaced by lifetime/clients */
-  uint64_t max_uses;          /* lends; UINT64_MAX: no limit */
-  int64_t idle_timeout_ns;    /* idle longer than this: destroyed */
-  uint32_t min_idle;          /* idle_timeout leaves, and background refills */
-  int64_t backoff_min_ns;     /* after a failed create; doubles */
+  uint32_t max_waiting;      /* callers in line; UINT32_MAX: no limit */
+  llm_order order;           /* which idle client is lent: newest (LIFO) */
+  int64_t check_after_ns;    /* idle longer than this: check; 0: always */
+  int64_t check_timeout_ns;  /* bound on one check */
+  int64_t create_timeout_ns; /* bound on one creation */
+  uint32_t max_creates;      /* creations at a time */
+  int64_t max_lifetime_ns;   /* +-10 % jitter, spaced by lifetime/clients */
+  uint64_t max_uses;         /* lends; UINT64_MAX: no limit */
+  int64_t idle_timeout_ns;   /* idle longer than this: destroyed */
+  uint32_t min_idle;         /* idle_timeout leaves, and background refills */
+  int64_t backoff_min_ns;    /* after a failed create; doubles */
   int64_t backoff_max_ns;
 } llm_options;
 
@@ -193,10 +193,10 @@ llm_model *llm_model_ref(llm_model *model);
 void llm_model_unref(llm_model *model);
 const char *llm_model_name(const llm_model *model);
 llm_pool *llm_model_pool(const llm_model *model);
-void *llm_model_user(const llm_model *model);      /* factory.user */
+void *llm_model_user(const llm_model *model); /* factory.user */
 const llm_options *llm_model_options(const llm_model *model);
-bool llm_model_is_closed(const llm_model *model);  /* or unregistered */
-uint64_t llm_model_uid(const llm_model *model);    /* never used again */
+bool llm_model_is_closed(const llm_model *model); /* or unregistered */
+uint64_t llm_model_uid(const llm_model *model);   /* never used again */
 
 llm_err llm_model_add(llm_model *model, const llm_client_spec *client);
 /* The client leaves: at once if idle, else when its lease ends, with its own
@@ -209,15 +209,14 @@ llm_err llm_model_replace(llm_model *model, const llm_client_spec *client);
 void llm_model_renew(llm_model *model);
 /* Not lent before `until_ns`; the later of two instants holds. Works on idle
 ** and on lent clients. */
-llm_err llm_model_cool_down(llm_model *model, const char *id,
-                            int64_t until_ns);
-void llm_model_pause(llm_model *model);  /* callers queue, none is served */
+llm_err llm_model_cool_down(llm_model *model, const char *id, int64_t until_ns);
+void llm_model_pause(llm_model *model); /* callers queue, none is served */
 void llm_model_resume(llm_model *model);
 /* Anonymous capacity: lend at most n of the clients at a time, from now on. */
 llm_err llm_model_limit(llm_model *model, uint32_t n);
 
 const char *llm_place_id(const llm_place *place);
-llm_model *llm_place_model(const llm_place *place);  /* borrowed */
+llm_model *llm_place_model(const llm_place *place); /* borrowed */
 void *llm_place_spec(const llm_place *place);
 /* Only while the caller holds the lease or is in create, check, destroy. */
 void *llm_place_instance(const llm_place *place);
@@ -251,9 +250,9 @@ struct llm_waiter {
   int64_t deadline_ns;     /* when a granter may skip it */
   int64_t since_ns;        /* when it was queued */
   void (*wake)(llm_waiter *waiter);
-  _Atomic uint32_t state;  /* an llm_wait_state */
-  uint8_t priority;        /* 0 to LLM_PRIORITIES - 1 */
-  bool came_back;          /* was granted, and is in line again */
+  _Atomic uint32_t state; /* an llm_wait_state */
+  uint8_t priority;       /* 0 to LLM_PRIORITIES - 1 */
+  bool came_back;         /* was granted, and is in line again */
 };
 
 /* Several models at once: one node each, one winner. */
@@ -276,7 +275,7 @@ typedef struct llm_ask {
   int64_t deadline_ns; /* 0: none; LLM_FOREVER too */
   const char *prefer;  /* a client's id, taken if it is idle; or NULL */
   uint8_t priority;
-  bool now;            /* never wait: LLM_TIMEOUT instead of LLM_WAIT */
+  bool now; /* never wait: LLM_TIMEOUT instead of LLM_WAIT */
 } llm_ask;
 
 /*
@@ -304,8 +303,8 @@ struct llm_lease {
 /* Asks `model` for a client. wake belongs to the waiter of the lease. Never
 ** LLM_CHECK or LLM_CREATE for models that are not stepped: those are done
 ** inside (so begin and next may take as long as create and check take). */
-llm_step llm_lease_begin(llm_lease *lease, llm_model *model,
-                         const llm_ask *ask, void (*wake)(llm_waiter *));
+llm_step llm_lease_begin(llm_lease *lease, llm_model *model, const llm_ask *ask,
+                         void (*wake)(llm_waiter *));
 /* The same for n models at once, tried in the order given. `models` and
 ** `nodes` (n of each) stay the caller's and must live until READY or FAILED
 ** and the group is closed, which these functions see to. */
@@ -387,14 +386,14 @@ typedef struct llm_summary { /* of a histogram; ns, at most 6 % too large */
   int64_t p50_ns, p95_ns, p99_ns, max_ns, mean_ns;
 } llm_summary;
 
-typedef struct llm_stats { /* of a model, or of one client */
+typedef struct llm_stats {     /* of a model, or of one client */
   uint64_t acquired, returned; /* leases that began and ended */
   uint64_t timeouts, cancelled, queue_full, rested, closed; /* refused asks */
   uint64_t created, create_failed, checked, check_failed;
   uint64_t replaced, retired, expired, leaked, double_returns;
   uint32_t clients, idle, lent, resting, vacant, waiting, limit;
   uint32_t max_waiting_seen;
-  int64_t oldest_wait_ns;  /* how long the head of the line has waited */
+  int64_t oldest_wait_ns;   /* how long the head of the line has waited */
   int64_t earliest_rest_ns; /* when the first resting is back; or FOREVER */
   llm_summary wait, hold;
   bool paused, closed_now;
@@ -436,23 +435,26 @@ typedef struct llm_failure {
   const char *model; /* the first asked for; lives as long as the model */
   uint32_t waiting, idle, lent, resting, clients;
   int64_t waited_ns;
-  int64_t retry_at_ns;  /* resting, create_failed; or LLM_FOREVER */
-  char text[LLM_TEXT];  /* create_failed: the creator's own words */
+  int64_t retry_at_ns; /* resting, create_failed; or LLM_FOREVER */
+  char text[LLM_TEXT]; /* create_failed: the creator's own words */
 } llm_failure;
 void llm_lease_failure(const llm_lease *lease, llm_failure *failure);
 
 /* ---- events ------------------------------------------------------------ */
 
-#define LLM_EVENTS(XX)                                                      \
-  XX(QUEUED, "queued") XX(LENT, "lent") XX(RETURNED, "returned")            \
-  XX(TIMEOUT, "timeout") XX(CANCELLED, "cancelled")                         \
-  XX(QUEUE_FULL, "queue_full") XX(REFUSED, "refused") XX(RESTING, "resting") \
-  XX(RESTED, "rested") XX(CREATED, "created")                               \
-  XX(CREATE_FAILED, "create_failed") XX(CHECK_FAILED, "check_failed")       \
-  XX(REPLACED, "replaced") XX(ADDED, "added") XX(RETIRED, "retired")        \
-  XX(EXPIRED, "expired") XX(LEAKED, "leaked") XX(PAUSED, "paused")          \
-  XX(RESUMED, "resumed") XX(REGISTERED, "registered")                       \
-  XX(UNREGISTERED, "unregistered") XX(CLOSED, "closed")
+#define LLM_EVENTS(XX)                                                       \
+  XX(QUEUED, "queued")                                                       \
+  XX(LENT, "lent") XX(RETURNED, "returned") XX(TIMEOUT, "timeout")           \
+      XX(CANCELLED, "cancelled") XX(QUEUE_FULL, "queue_full")                \
+          XX(REFUSED, "refused") XX(RESTING, "resting") XX(RESTED, "rested") \
+              XX(CREATED, "created") XX(CREATE_FAILED, "create_failed")      \
+                  XX(CHECK_FAILED, "check_failed") XX(REPLACED, "replaced")  \
+                      XX(ADDED, "added") XX(RETIRED, "retired")              \
+                          XX(EXPIRED, "expired") XX(LEAKED, "leaked")        \
+                              XX(PAUSED, "paused") XX(RESUMED, "resumed")    \
+                                  XX(REGISTERED, "registered")               \
+                                      XX(UNREGISTERED, "unregistered")       \
+                                          XX(CLOSED, "closed")
 
 #define XX(id, name) LLM_EV_##id,
 typedef enum llm_event_kind { LLM_EVENTS(XX) LLM_EV_COUNT } llm_event_kind;
@@ -460,10 +462,10 @@ typedef enum llm_event_kind { LLM_EVENTS(XX) LLM_EV_COUNT } llm_event_kind;
 const char *llm_event_name(llm_event_kind kind);
 
 typedef struct llm_event {
-  uint64_t seq;     /* taken under the lock of the change: a total order */
-  int64_t time_ns;  /* on the pool's clock */
-  uint64_t ask;     /* the same for queued, lent, returned of one lease; or 0 */
-  int64_t span_ns;  /* lent: waited; returned: held; resting: how long; or 0 */
+  uint64_t seq;    /* taken under the lock of the change: a total order */
+  int64_t time_ns; /* on the pool's clock */
+  uint64_t ask;    /* the same for queued, lent, returned of one lease; or 0 */
+  int64_t span_ns; /* lent: waited; returned: held; resting: how long; or 0 */
   const char *model, *client; /* live as long as the pool; or NULL */
   llm_event_kind kind;
   llm_reason reason; /* created, replaced */

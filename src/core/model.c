@@ -99,8 +99,8 @@ void llm_pool_double_return(llm_pool *pool, uint64_t model_uid) {
 }
 
 llm_model *llm_model_new(llm_pool *pool, const char *name,
-                         const llm_options *options,
-                         const llm_factory *factory, uint32_t buckets) {
+                         const llm_options *options, const llm_factory *factory,
+                         uint32_t buckets) {
   llm_model *model = calloc(1, sizeof *model);
   if (model == NULL) return NULL;
   model->index = calloc(buckets, sizeof(llm_place *));
@@ -121,8 +121,7 @@ llm_model *llm_model_new(llm_pool *pool, const char *name,
   atomic_init(&model->refs, 1);
   set_thresholds(model);
   llm_idle_init(&model->idle);
-  llm_sem_init(&model->creates, options->max_creates, UINT32_MAX,
-               model->clock);
+  llm_sem_init(&model->creates, options->max_creates, UINT32_MAX, model->clock);
   llm_sem_init(&model->sem, 0, options->max_waiting, model->clock);
   llm_pool_hold(pool);
   enter_alive(model);
@@ -219,17 +218,11 @@ void llm_model_came_back(llm_model *model) {
 
 /* ---- what the public may ask ------------------------------------------- */
 
-const char *llm_model_name(const llm_model *model) {
-  return model->name->text;
-}
+const char *llm_model_name(const llm_model *model) { return model->name->text; }
 
-llm_pool *llm_model_pool(const llm_model *model) {
-  return model->pool;
-}
+llm_pool *llm_model_pool(const llm_model *model) { return model->pool; }
 
-void *llm_model_user(const llm_model *model) {
-  return model->factory.user;
-}
+void *llm_model_user(const llm_model *model) { return model->factory.user; }
 
 const llm_options *llm_model_options(const llm_model *model) {
   return &model->options;
@@ -239,6 +232,4 @@ bool llm_model_is_closed(const llm_model *model) {
   return atomic_load_explicit(&model->shows_closed, memory_order_acquire);
 }
 
-uint64_t llm_model_uid(const llm_model *model) {
-  return model->uid;
-}
+uint64_t llm_model_uid(const llm_model *model) { return model->uid; }

@@ -28,7 +28,7 @@
 #define LLM_MARK_REST 1u    /* until rest_until_ns */
 #define LLM_MARK_RETIRE 2u  /* leaves */
 #define LLM_MARK_REPLACE 4u /* next_spec takes over */
-#define LLM_MARK_CHECK 8u   /* check it before the next lend, whatever its age */
+#define LLM_MARK_CHECK 8u /* check it before the next lend, whatever its age */
 #define LLM_MARKS_AWAY (LLM_MARK_REST | LLM_MARK_RETIRE)
 
 /* Guarded by the model's lock, where nothing else is said. */
@@ -61,7 +61,7 @@ struct llm_place {
   llm_histogram hold;
 };
 
-typedef struct llm_counts { /* of a model; see llm_stats */
+typedef struct llm_counts {            /* of a model; see llm_stats */
   _Atomic uint64_t acquired, returned; /* written under the lock */
   _Atomic uint64_t timeouts, cancelled, queue_full, rested, closed;
   _Atomic uint64_t created, create_failed, checked, check_failed;
@@ -98,9 +98,9 @@ struct llm_model {
   uint32_t buckets, places;
   uint64_t next_kill_ticks;            /* no lifetime ends before it */
   uint64_t lifetime_ticks, idle_ticks; /* constant; UINT64_MAX: none */
-  bool is_refilling; /* a background creation is under way */
-  bool is_kept;      /* the pool has a reference */
-  bool is_gone;      /* unregistered */
+  bool is_refilling;                   /* a background creation is under way */
+  bool is_kept;                        /* the pool has a reference */
+  bool is_gone;                        /* unregistered */
 
   llm_sem creates;       /* who may create */
   int64_t gate_until_ns; /* creations fail until then, with `error` */
@@ -108,7 +108,7 @@ struct llm_model {
   char error[LLM_TEXT];
 
   _Atomic uint32_t refs;
-  uint64_t uid;         /* constant, as all below */
+  uint64_t uid; /* constant, as all below */
   const llm_name *name;
   llm_options options;
   llm_factory factory;
@@ -135,8 +135,8 @@ bool llm_options_are_valid(const llm_options *options);
 /* Without places and permits, not yet known to its pool; factory and options
 ** are valid. NULL: no memory. */
 llm_model *llm_model_new(llm_pool *pool, const char *name,
-                         const llm_options *options,
-                         const llm_factory *factory, uint32_t buckets);
+                         const llm_options *options, const llm_factory *factory,
+                         uint32_t buckets);
 /* Waiters end, idle clients are destroyed. Twice is harmless. */
 void llm_model_close(llm_model *model);
 /* A closed model is out of its pool when its last lease is back. */
@@ -152,8 +152,7 @@ void llm_count_double_return(const llm_pool *pool, uint64_t uid);
 /* ---- events ------------------------------------------------------------ */
 
 /* Records a change, if somebody listens; under the lock. */
-void llm_note_slow(llm_model *model, const llm_place *place,
-                   llm_event *event);
+void llm_note_slow(llm_model *model, const llm_place *place, llm_event *event);
 
 static inline void llm_note(llm_model *model, llm_event_kind kind,
                             const llm_place *place, uint64_t ask,

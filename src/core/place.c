@@ -20,8 +20,8 @@ static uint64_t next_version(void) {
 
 uint64_t llm_model_serial(llm_model *model) {
   if (model->serial == model->serial_end) {
-    model->serial = atomic_fetch_add_explicit(&serials, SERIAL_BLOCK,
-                                              memory_order_relaxed);
+    model->serial =
+        atomic_fetch_add_explicit(&serials, SERIAL_BLOCK, memory_order_relaxed);
     model->serial_end = model->serial + SERIAL_BLOCK;
   }
   return ++model->serial;
@@ -114,21 +114,13 @@ void llm_place_enter(llm_model *model, llm_place *place) {
 
 /* ---- what the public may ask ------------------------------------------- */
 
-const char *llm_place_id(const llm_place *place) {
-  return place->id->text;
-}
+const char *llm_place_id(const llm_place *place) { return place->id->text; }
 
-llm_model *llm_place_model(const llm_place *place) {
-  return place->model;
-}
+llm_model *llm_place_model(const llm_place *place) { return place->model; }
 
-void *llm_place_spec(const llm_place *place) {
-  return place->spec;
-}
+void *llm_place_spec(const llm_place *place) { return place->spec; }
 
-void *llm_place_instance(const llm_place *place) {
-  return place->instance;
-}
+void *llm_place_instance(const llm_place *place) { return place->instance; }
 
 uint64_t llm_place_version(const llm_place *place) {
   return atomic_load_explicit(&place->version, memory_order_relaxed);
@@ -144,8 +136,7 @@ const char *llm_place_state_name(llm_place_state state) {
 
 const char *llm_reason_name(llm_reason reason) {
   static const char *const names[] = {
-      [LLM_FIRST] = "first",       [LLM_SICK] = "sick",
-      [LLM_LIFETIME] = "lifetime", [LLM_USES] = "uses",
-      [LLM_IDLE] = "idle",         [LLM_REPLACED] = "replaced"};
+      [LLM_FIRST] = "first", [LLM_SICK] = "sick", [LLM_LIFETIME] = "lifetime",
+      [LLM_USES] = "uses",   [LLM_IDLE] = "idle", [LLM_REPLACED] = "replaced"};
   return (unsigned)reason <= LLM_REPLACED ? names[reason] : "unknown";
 }

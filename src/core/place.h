@@ -37,9 +37,9 @@ uint64_t llm_model_serial(llm_model *model);
 /* ---- settle.c: where a place goes that is in nobody's hands ------------ */
 
 typedef enum llm_cover { /* what stands for a place that is BUSY */
-  LLM_COVER_KEPT,  /* a permit that its holder goes on with */
-  LLM_COVER_GIVEN, /* a permit that goes back when the place is settled */
-  LLM_COVER_AWAY   /* nothing: it is counted in `away` */
+                         LLM_COVER_KEPT, /* a permit that its holder goes on with */
+                         LLM_COVER_GIVEN, /* a permit that goes back when the place is settled */
+                         LLM_COVER_AWAY /* nothing: it is counted in `away` */
 } llm_cover;
 
 /* Called with the lock held; returns without it. Destroys what is doomed, does

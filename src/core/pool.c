@@ -73,9 +73,7 @@ const char *llm_pool_name(const llm_pool *pool) {
   return pool->name != NULL ? pool->name->text : NULL;
 }
 
-llm_clock *llm_pool_clock(const llm_pool *pool) {
-  return pool->clock;
-}
+llm_clock *llm_pool_clock(const llm_pool *pool) { return pool->clock; }
 
 /* ---- names and models -------------------------------------------------- */
 
@@ -119,8 +117,8 @@ void llm_pool_close(llm_pool *pool) {
   llm_model *model;
   uint64_t uid = 0;
   llm_lock_enter(&pool->lock);
-  bool was_closed = atomic_exchange_explicit(&pool->is_closed, true,
-                                             memory_order_acq_rel);
+  bool was_closed =
+      atomic_exchange_explicit(&pool->is_closed, true, memory_order_acq_rel);
   llm_lock_leave(&pool->lock);
   if (was_closed) return;
   announce_close(pool);
@@ -188,8 +186,7 @@ bool llm_pool_drain_begin(llm_pool *pool, llm_waiter *waiter,
   set_state(waiter, LLM_W_QUEUED);
   llm_lock_enter(&pool->lock);
   llm_queue_push(&pool->drains, waiter);
-  atomic_fetch_or_explicit(&pool->attention, LLM_DRAINED,
-                           memory_order_relaxed);
+  atomic_fetch_or_explicit(&pool->attention, LLM_DRAINED, memory_order_relaxed);
   llm_lock_leave(&pool->lock);
   return count_lent(pool) > 0 || !llm_pool_drain_withdraw(pool, waiter);
 }
@@ -222,8 +219,7 @@ size_t llm_pool_drain(llm_pool *pool, int64_t deadline_ns) {
   if (b.parker == NULL || !llm_pool_drain_begin(pool, &b.waiter, unpark))
     return count_lent(pool);
   while (llm_parker_wait(b.parker, pool->clock, deadline_ns) ==
-         LLM_PARK_POKED) {
-  }
+         LLM_PARK_POKED) {}
   if (llm_waiter_state(&b.waiter) == LLM_W_QUEUED)
     llm_pool_drain_withdraw(pool, &b.waiter);
   return count_lent(pool);

@@ -39,8 +39,8 @@ struct llm_pool {
 
   llm_lock sleepers_lock; /* guards the five below */
   LLM_QUEUE(llm_sleeper) sleepers;
-  llm_sleeper *cursor;  /* the next to be poked */
-  llm_sleeper *poked;   /* whose poke is running */
+  llm_sleeper *cursor; /* the next to be poked */
+  llm_sleeper *poked;  /* whose poke is running */
   bool is_poking, poke_again;
 
   llm_events events; /* has a lock of its own */
@@ -74,8 +74,7 @@ void llm_due_at(llm_model *model, int64_t due_ns, int64_t rest_due_ns);
 
 /* Called by every question, in passing. */
 static inline void llm_due_check(llm_pool *pool, uint64_t now_ticks) {
-  if (now_ticks >=
-      atomic_load_explicit(&pool->due_ticks, memory_order_relaxed))
+  if (now_ticks >= atomic_load_explicit(&pool->due_ticks, memory_order_relaxed))
     llm_pool_tick(pool);
 }
 

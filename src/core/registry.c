@@ -16,8 +16,7 @@ static llm_pool *named; /* guarded by registry_lock */
 /* With a reference of the caller's. */
 static llm_pool *find(const char *name) {
   llm_pool *pool = named;
-  while (pool != NULL && strcmp(pool->name->text, name) != 0)
-    pool = pool->next;
+  while (pool != NULL && strcmp(pool->name->text, name) != 0) pool = pool->next;
   return pool != NULL ? llm_pool_ref(pool) : NULL;
 }
 

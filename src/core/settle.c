@@ -60,7 +60,8 @@ void llm_place_mark(llm_place *place, unsigned marks) {
 }
 
 void llm_place_unmark(llm_place *place, unsigned marks) {
-  if (place->marks & LLM_MARKS_AWAY && !(place->marks & ~marks & LLM_MARKS_AWAY))
+  if (place->marks & LLM_MARKS_AWAY &&
+      !(place->marks & ~marks & LLM_MARKS_AWAY))
     place->model->marked--;
   place->marks &= (uint8_t)~marks;
 }
@@ -224,8 +225,7 @@ void llm_place_settle(llm_place *place, llm_cover cover) {
 
 /* ---- events ------------------------------------------------------------ */
 
-void llm_note_slow(llm_model *model, const llm_place *place,
-                   llm_event *event) {
+void llm_note_slow(llm_model *model, const llm_place *place, llm_event *event) {
   event->model = model->name->text;
   if (place != NULL) {
     event->client = place->id->text;

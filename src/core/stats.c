@@ -63,8 +63,8 @@ void llm_model_stats(llm_model *model, llm_stats *stats) {
       llm_sem_waiting(&model->sem) + llm_sem_waiting(&model->creates);
   stats->max_waiting_seen = llm_sem_waiting_max(&model->sem);
   stats->paused = (llm_sem_flags(&model->sem) & LLM_SEM_PAUSED) != 0;
-  stats->oldest_wait_ns = since(llm_sem_oldest_since(&model->sem),
-                                llm_clock_now(model->clock));
+  stats->oldest_wait_ns =
+      since(llm_sem_oldest_since(&model->sem), llm_clock_now(model->clock));
   llm_histogram_summary(&model->wait, model->clock, &stats->wait);
   llm_histogram_summary(&model->hold, model->clock, &stats->hold);
 }
@@ -84,8 +84,7 @@ static void read_place(llm_place *place, llm_client_stats *out,
                             .created = load(&place->created),
                             .replaced = load(&place->replaced),
                             .leaked = load(&place->leaked)};
-  if (place->state == LLM_P_RESTING)
-    out->rest_until_ns = place->rest_until_ns;
+  if (place->state == LLM_P_RESTING) out->rest_until_ns = place->rest_until_ns;
   *lent_ticks = place->lent_ticks;
   memcpy(out->last_error, place->last_error, LLM_TEXT);
 }

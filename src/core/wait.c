@@ -93,10 +93,10 @@ llm_step llm_lease_fail(llm_lease *lease, llm_err err) {
   } else {
     record(lease, err);
   }
-  lease->lent_ticks = lease->flags & LLM_STARTED /* for llm_lease_failure */
-                          ? llm_ticks_between(lease->lent_ticks,
-                                              llm_ticks(model->clock))
-                          : 0;
+  lease->lent_ticks =
+      lease->flags & LLM_STARTED /* for llm_lease_failure */
+          ? llm_ticks_between(lease->lent_ticks, llm_ticks(model->clock))
+          : 0;
   lease->place = NULL;
   lease->holding = 0;
   lease->err = (uint8_t)err;

@@ -11,6 +11,8 @@
 #include "../runtime/errors.h"
 #include "../runtime/scheduler.h"
 
+#define INSTANT_NS 100000 /* less than this was no wait */
+
 static double seconds(int64_t ns) { return (double)ns / 1e9; }
 
 static void set_count(lua_State *L, const char *name, uint32_t value) {
@@ -45,7 +47,12 @@ static void push_sentence(lua_State *L, const llm_failure *f, int64_t now) {
   int kind = f->err;
   char text[32];
   const char *name = llm_err_name(f->err);
-  if (kind == LLM_TIMEOUT)
+  if (kind == LLM_TIMEOUT && f->waited_ns < INSTANT_NS)
+    push_error(L, name,
+               "no client of \"%s\" is free now (%d waiting, %d lent, %d "
+               "resting); give a timeout to wait",
+               f->model, (int)f->waiting, (int)f->lent, (int)f->resting);
+  else if (kind == LLM_TIMEOUT)
     push_error(L, name,
                "no client of \"%s\" within %s s (%d waiting, %d lent, %d "
                "idle, %d resting); raise timeout or add clients",

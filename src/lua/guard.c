@@ -15,8 +15,6 @@
 #include "../runtime/errors.h"
 #include "../runtime/scheduler.h"
 
-#define KEEP_GUARDS 64 /* ended ones, for reuse */
-
 /* ---- slots ------------------------------------------------------------- */
 
 static bool grow_slots(Binding *b) {
@@ -186,7 +184,8 @@ void guard_recycle(lua_State *L, Guard *guard, int index) {
   guard->task = NULL;
   if (b->cached >= KEEP_GUARDS || guard->lease.nodes) return;
   lua_pushvalue(L, index);
-  lua_rawseti(L, GUARDS, ++b->cached);
+  lua_rawseti(L, GUARDS, b->cached + 1); /* its room was made at the start */
+  b->cached++;
 }
 
 void guards_open(lua_State *L, Binding *b) {

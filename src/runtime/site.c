@@ -29,11 +29,11 @@ static Entry *cache(lua_State *L) {
   Entry *entries = lua_touserdata(L, -1);
   lua_pop(L, 1);
   if (entries) return entries;
+  lua_newtable(L); /* first: the cache stands for both */
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &sites_key);
   entries = lua_newuserdatauv(L, ENTRIES * sizeof *entries, 0);
   memset(entries, 0, ENTRIES * sizeof *entries);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &cache_key);
-  lua_newtable(L);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &sites_key);
   return entries;
 }
 
