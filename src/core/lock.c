@@ -9,6 +9,7 @@
 #include "lock.h"
 
 #ifndef LLM_PORTABLE
+#include <errno.h>
 #include <linux/futex.h>
 #include <stdbool.h>
 #include <sys/syscall.h>
@@ -16,13 +17,17 @@
 
 void llm_futex_wait(_Atomic uint32_t *word, uint32_t expected,
                     const struct timespec *until) {
+  int saved = errno; /* a release may stand between a caller and its errno */
   /* WAIT_BITSET, since its time is absolute: no drift over EINTR */
   syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected, until, NULL,
           FUTEX_BITSET_MATCH_ANY);
+  errno = saved;
 }
 
 void llm_futex_wake_one(_Atomic uint32_t *word) {
+  int saved = errno;
   syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+  errno = saved;
 }
 
 /* A holder keeps the lock for some 20 ns: look a few times before sleeping. */

@@ -106,7 +106,8 @@ static inline Binding *binding_of(lua_State *L) {
   return (Binding *)lua_touserdata(L, lua_upvalueindex(1));
 }
 #define GUARDS lua_upvalueindex(2)
-#define KEEP_GUARDS 64 /* ended ones, for reuse */
+#define KEEP_GUARDS 64                /* ended ones, for reuse */
+#define CLIENT_META (KEEP_GUARDS + 1) /* where the clients' metatable lies */
 
 /* lease.c */
 int f_get_client(lua_State *L);

@@ -25,7 +25,8 @@ static const char versions_key = 'V';  /* registry: place -> its version */
 
 void push_client(lua_State *L, Guard *guard, int user_values) {
   Client *client = lua_newuserdatauv(L, sizeof *client, user_values);
-  luaL_setmetatable(L, CLIENT_TYPE);
+  lua_rawgeti(L, GUARDS, CLIENT_META); /* quicker than by its name */
+  lua_setmetatable(L, -2);
   client->slot = guard->slot;
   client->model = llm_model_uid(guard->lease.model);
   client->serial = guard_renew(guard);
@@ -251,5 +252,8 @@ void clients_open(lua_State *L, Binding *b) {
   lua_pushcclosure(L, mm_index, 3);
   lua_setfield(L, -3, "__index");
   b->client_type = lua_topointer(L, -2);
-  lua_pop(L, 2);
+  push_upvalues(L, b);
+  lua_pushvalue(L, -4);
+  lua_rawseti(L, -2, CLIENT_META);
+  lua_pop(L, 4);
 }

@@ -123,7 +123,7 @@ static Binding *new_binding(lua_State *L) {
   lua_setfield(L, -2, "__gc");
   lua_setmetatable(L, -2);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &binding_key);
-  lua_createtable(L, KEEP_GUARDS, 0); /* filling it never allocates */
+  lua_createtable(L, CLIENT_META, 0); /* filling it never allocates */
   lua_rawsetp(L, LUA_REGISTRYINDEX, &guards_key);
   return b;
 }
