@@ -79,9 +79,7 @@ static void free_spec(void *user, void *spec) {
   free(spec);
 }
 
-static void free_user(void *user) {
-  ((remote *)user)->users++;
-}
+static void free_user(void *user) { ((remote *)user)->users++; }
 
 /* ---- the rig ----------------------------------------------------------- */
 
@@ -164,9 +162,7 @@ llm_client_stats rig_stats_of(llm_model *model, const char *id) {
 
 /* ---- callers ----------------------------------------------------------- */
 
-void asker_wake(llm_waiter *waiter) {
-  ((asker *)(void *)waiter)->wakes++;
-}
+void asker_wake(llm_waiter *waiter) { ((asker *)(void *)waiter)->wakes++; }
 
 llm_step ask_as(asker *a, llm_model *model, const llm_ask *how) {
   memset(a, 0, sizeof *a);

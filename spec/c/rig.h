@@ -18,13 +18,13 @@
 
 /* What the factory does, and what it was asked to do. */
 typedef struct remote {
-  int fail_creates, fail_checks; /* that many of the next */
-  bool makes_null;               /* create succeeds without an instance */
+  int fail_creates, fail_checks;     /* that many of the next */
+  bool makes_null;                   /* create succeeds without an instance */
   int64_t create_takes, check_takes; /* moves the clock */
-  void (*during)(void *arg);     /* called inside create and check */
+  void (*during)(void *arg);         /* called inside create and check */
   void *arg;
   int creates, checks, destroys, live, most_live;
-  int specs, users; /* freed */
+  int specs, users;        /* freed */
   int nested, most_nested; /* creations at the same time */
   llm_reason reason;
   int64_t deadline_ns;
@@ -72,9 +72,9 @@ void give_back(asker *a);
 const char *held_id(const asker *a);
 
 #define assert_held(a, id) assert_string_equal(held_id(a), id)
-#define assert_failed(step, a, kind)             \
-  do {                                           \
-    assert_int_equal(step, LLM_FAILED);          \
+#define assert_failed(step, a, kind)              \
+  do {                                            \
+    assert_int_equal(step, LLM_FAILED);           \
     assert_int_equal((a)->lease.err, LLM_##kind); \
   } while (0)
 

@@ -85,8 +85,8 @@ static void test_a_named_pool_is_one_in_the_process(void **state) {
   assert_string_equal(llm_pool_name(a), "p");
   assert_ptr_equal(llm_pool_clock(a), llm_clock_real());
   llm_client_spec client = {.id = "x"};
-  assert_int_equal(llm_pool_register(a, "m", &client, 1, NULL, NULL, NULL, NULL),
-                   LLM_OK);
+  assert_int_equal(
+      llm_pool_register(a, "m", &client, 1, NULL, NULL, NULL, NULL), LLM_OK);
   llm_pool_unref(a);
   llm_model *model = llm_pool_model(b, "m");
   assert_non_null(model);
@@ -322,7 +322,8 @@ static void test_14_drain_gives_up_in_time_and_ignores_rests(void **state) {
   llm_pool_unref(pool);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
+#define TEST(name) \
+  cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int main(void) {
   const struct CMUnitTest tests[] = {

@@ -15,7 +15,8 @@ local rows = {
   { "an expression in lines", args = "-i", stdin = "(6*2-6) -- =\na =\n10\n" },
   { "lines after = are continued", args = "-i", stdin = "= (\n1\n)\n" },
   { "results with a close", args = "-i",
-    stdin = "local x <close> = setmetatable({}, {__close = print}) return 1\n" },
+    stdin =
+      "local x <close> = setmetatable({}, {__close = print}) return 1\n" },
   { "a syntax error", args = "-i", stdin = "x = = 1\n1 1\nx\n" },
   { "an incomplete line at the end", args = "-i", stdin = "x = (\n",
     differs = { err = "stdin:1: unexpected symbol near <eof>\n" } },
@@ -68,7 +69,8 @@ a
     stdin = "x = setmetatable({}, {__gc = function() print 'gc' end})\n" ..
             "os.exit(4, true)\n" },
   { "goto continue", args = "-i", stdin = "goto x\n::x::\nprint(1)\n" },
-  { "many lines", args = "-i", stdin = ("a = (a or 0) + 1\n"):rep(300) .. "a\n" },
+  { "many lines", args = "-i",
+    stdin = ("a = (a or 0) + 1\n"):rep(300) .. "a\n" },
 }
 
 describe("a session through a pipe as lua's:", function()

@@ -167,7 +167,8 @@ local rows = {
   script("the collector's mode", "print(collectgarbage 'incremental')"),
   script("the stack under a chunk", [[
     print(debug.traceback "here")
-    print(debug.getinfo(2).what, debug.getinfo(2).short_src, debug.getinfo(3))]]),
+    print(debug.getinfo(2).what, debug.getinfo(2).short_src,
+      debug.getinfo(3))]]),
   script("the main chunk is no coroutine",
          "print(coroutine.isyieldable(), select(2, coroutine.running()))"),
   script("no yield from the main chunk", "coroutine.yield(1)"),

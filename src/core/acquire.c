@@ -93,6 +93,8 @@ llm_err llm_acquire(llm_lease *lease, llm_model *model, const llm_ask *ask) {
   blocked b;
   b.parker = llm_parker_self();
   if (b.parker == NULL) return refuse(lease, model, LLM_NOMEM);
+  /* for as long as this function: finish clears it */
+  /* cppcheck-suppress autoVariables */
   lease->blocked = &b;
   return finish(lease, &b, llm_lease_begin(lease, model, ask, wake));
 }
@@ -102,6 +104,8 @@ static llm_err acquire_any(llm_lease *lease, llm_model **models,
   blocked b;
   b.parker = llm_parker_self();
   if (b.parker == NULL) return refuse(lease, models[0], LLM_NOMEM);
+  /* for as long as this function: finish clears it */
+  /* cppcheck-suppress autoVariables */
   lease->blocked = &b;
   llm_step step =
       llm_lease_begin_any(lease, models, nodes, &b.group, n, ask, wake);

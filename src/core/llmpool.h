@@ -444,10 +444,11 @@ void llm_lease_failure(const llm_lease *lease, llm_failure *failure);
 
 #define LLM_EVENTS(XX)                                                       \
   XX(QUEUED, "queued")                                                       \
-  XX(LENT, "lent") XX(RETURNED, "returned") XX(TIMEOUT, "timeout")           \
-      XX(CANCELLED, "cancelled") XX(QUEUE_FULL, "queue_full")                \
-          XX(REFUSED, "refused") XX(RESTING, "resting") XX(RESTED, "rested") \
-              XX(CREATED, "created") XX(CREATE_FAILED, "create_failed")      \
+  XX(LENT, "lent")                                                           \
+  XX(RETURNED, "returned") XX(TIMEOUT, "timeout") XX(CANCELLED, "cancelled") \
+      XX(QUEUE_FULL, "queue_full") XX(REFUSED, "refused")                    \
+          XX(RESTING, "resting") XX(RESTED, "rested") XX(CREATED, "created") \
+              XX(CREATE_FAILED, "create_failed")                             \
                   XX(CHECK_FAILED, "check_failed") XX(REPLACED, "replaced")  \
                       XX(ADDED, "added") XX(RETIRED, "retired")              \
                           XX(EXPIRED, "expired") XX(LEAKED, "leaked")        \
