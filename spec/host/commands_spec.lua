@@ -82,7 +82,7 @@ local rows = {
   { "such a file that does not compile", args = "tset", ended = "exit 1",
     files = { tset = "x =" },
     err = "LUA: tset:1: unexpected symbol near <eof>\n" },
-  { "test without busted", args = "test", env = "PATH=/nowhere",
+  { "test without busted", sh = [[PATH=/nowhere exec "$LUA" test]],
     ended = "exit 1", out = "", err = "LUA: test needs busted, which is not " ..
       "in PATH (on Debian: apt-get install lua-busted)\n" },
   { "test with a wrapper of busted", sh = [[

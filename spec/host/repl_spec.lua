@@ -139,7 +139,7 @@ describe("a session on a terminal", function()
   it("interrupts a running line at Ctrl-C and goes on", function()
     local shown = on_terminal { keys = { "while true do end\n", "\3",
                                          "'al' .. 'ive'\n", "\4" } }
-    assert.matches("stdin:1: interrupted!\nstack traceback:", shown)
+    assert.matches("interrupted!\nstack traceback:\n\tstdin:1: in main", shown)
     assert.matches("\nalive\n", shown)
   end)
 
