@@ -463,7 +463,7 @@ static void test_limit_counts_lends_not_clients(void **state) {
   cool_down("c1", SECOND);
   cool_down("c2", SECOND);
   take_all(a, 2);
-  assert_int_equal(ask(&b, SECOND), LLM_WAIT);
+  assert_int_equal(ask(&b, 10 * SECOND), LLM_WAIT);
   cool_down("c3", 2 * SECOND); /* lent: rests on its return */
   give_back(&a[0]);
   assert_int_equal(b.wakes, 0); /* only c4 is left, and it is lent */

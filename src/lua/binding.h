@@ -89,6 +89,7 @@ struct LuaPool {
 /* What a model carries for Lua: the core's factory.user. */
 typedef struct ModelInfo {
   Value *packed;      /* hooks and options for other states; NULL: bound */
+  uint64_t uid;       /* of the options' table in each state */
   int64_t timeout_ns; /* of a call that gives none; LLM_FOREVER */
   bool on_lend, on_return;
 } ModelInfo;

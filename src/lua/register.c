@@ -42,18 +42,19 @@ LuaSpec *make_spec(lua_State *L, int index) {
   bool bound = lua_toboolean(L, -1);
   lua_pop(L, 1);
   Value *packed = bound ? NULL : pack(L, index, "client");
+  int ref = LUA_NOREF;
+  if (bound) {
+    lua_pushvalue(L, index);
+    ref = luaL_ref(L, LUA_REGISTRYINDEX);
+  }
   LuaSpec *spec = calloc(1, sizeof *spec);
   if (spec == NULL) {
     value_unref(packed);
+    luaL_unref(L, LUA_REGISTRYINDEX, ref);
     luaL_error(L, "not enough memory");
     return NULL;
   }
-  spec->packed = packed;
-  if (bound) {
-    lua_pushvalue(L, index);
-    spec->ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    spec->L = worker_of(L)->L;
-  }
+  *spec = (LuaSpec){packed, bound ? worker_of(L)->L : NULL, ref};
   return spec;
 }
 
@@ -76,7 +77,7 @@ void push_model_info(lua_State *L, llm_model *model) {
   const ModelInfo *info = llm_model_user(model);
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &infos_key);
-  lua_Integer uid = (lua_Integer)llm_model_uid(model);
+  lua_Integer uid = (lua_Integer)info->uid;
   if (lua_rawgeti(L, -1, uid) == LUA_TNIL && info->packed) {
     lua_pop(L, 1);
     value_unpack(L, info->packed);
@@ -141,13 +142,15 @@ static void read_options(lua_State *L, int index, llm_options *o) {
 
 /* ---- registering ------------------------------------------------------- */
 
+/* The spec comes last: nothing may raise while only we own it. */
 static void read_client(lua_State *L, int item, llm_client_spec *client) {
-  client->spec = make_spec(L, item);
   lua_getfield(L, item, "live");
-  client->instance = lua_toboolean(L, -1) ? client->spec : NULL;
+  bool live = lua_toboolean(L, -1);
   lua_getfield(L, item, "id");
   client->id = lua_tostring(L, -1); /* the item holds it */
   lua_pop(L, 2);
+  client->spec = make_spec(L, item);
+  client->instance = live ? client->spec : NULL;
 }
 
 typedef struct Clients { /* a userdata: freed by Lua if something raises */
@@ -181,18 +184,31 @@ static Clients *read_clients(lua_State *L, int items) {
 }
 
 static ModelInfo *new_info(lua_State *L, int index, bool bound) {
-  Value *packed = bound ? NULL : pack(L, index, "option");
-  ModelInfo *info = calloc(1, sizeof *info);
+  static _Atomic uint64_t uids;
+  ModelInfo read = {.uid = atomic_fetch_add(&uids, 1) + 1};
+  read.timeout_ns = duration_field(L, index, "timeout", LLM_FOREVER);
+  read.on_lend = has_field(L, index, "on_lend");
+  read.on_return = has_field(L, index, "on_return");
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &infos_key);
+  lua_pushvalue(L, index);
+  lua_rawseti(L, -2, (lua_Integer)read.uid);
+  lua_pop(L, 1);
+  read.packed = bound ? NULL : pack(L, index, "option");
+  ModelInfo *info = malloc(sizeof *info);
   if (info == NULL) {
-    value_unref(packed);
+    value_unref(read.packed);
     luaL_error(L, "not enough memory");
     return NULL;
   }
-  info->packed = packed;
-  info->timeout_ns = duration_field(L, index, "timeout", LLM_FOREVER);
-  info->on_lend = has_field(L, index, "on_lend");
-  info->on_return = has_field(L, index, "on_return");
+  *info = read;
   return info;
+}
+
+static void forget_info(lua_State *L, uint64_t uid) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &infos_key);
+  lua_pushnil(L);
+  lua_rawseti(L, -2, (lua_Integer)uid);
+  lua_pop(L, 1);
 }
 
 static int raise_exists(lua_State *L, const char *name) {
@@ -202,39 +218,40 @@ static int raise_exists(lua_State *L, const char *name) {
   return lua_error(L);
 }
 
+static int raise_refused(lua_State *L, llm_err err, const char *name) {
+  if (err == LLM_EXISTS) return raise_exists(L, name);
+  if (err == LLM_CLOSED) {
+    push_error(L, "closed", "the pool is closed");
+    return lua_error(L);
+  }
+  return luaL_error(L, "cannot register \"%s\": %s", name, llm_err_text(err));
+}
+
 /* (pool, name, items, options, bound) */
 static int f_register(lua_State *L) {
   LuaPool *pool = check_pool(L, 1);
   const char *name = luaL_checkstring(L, 2);
   bool bound = lua_toboolean(L, 5);
   llm_options options;
-  llm_model *model = NULL;
-  size_t bad = 0;
   read_options(L, 4, &options);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &infos_key); /* 6 */
+  bool has_check = has_field(L, 4, "check");
   Clients *clients = read_clients(L, 3);
   ModelInfo *info = new_info(L, 4, bound);
+  uint64_t uid = info->uid;
   llm_factory factory = {.user = info,
                          .free_spec = free_spec,
                          .free_user = free_info,
                          .stepped = true,
-                         .has_check = has_field(L, 4, "check")};
+                         .has_check = has_check};
   clients->taken = clients->count; /* the core owns them from here on */
   llm_err err =
       llm_pool_register(pool->pool, name, clients->list, clients->count,
-                        &options, &factory, &model, &bad);
-  if (err == LLM_EXISTS) return raise_exists(L, name);
-  if (err == LLM_CLOSED) {
-    push_error(L, "closed", "the pool is closed");
-    return lua_error(L);
+                        &options, &factory, NULL, NULL);
+  if (err != LLM_OK) {
+    forget_info(L, uid);
+    return raise_refused(L, err, name);
   }
-  if (err != LLM_OK)
-    return luaL_error(L, "cannot register \"%s\": %s", name, llm_err_text(err));
   pool->bound = pool->bound || bound;
-  uint64_t uid = llm_model_uid(model);
-  llm_model_unref(model);
-  lua_pushvalue(L, 4);
-  lua_rawseti(L, 6, (lua_Integer)uid);
   return 0;
 }
 
@@ -257,16 +274,17 @@ static int f_add(lua_State *L) {
   LuaPool *pool = check_pool(L, 1);
   llm_model *model = check_model(L, pool, 2);
   llm_client_spec client = {NULL, NULL, NULL};
-  read_client(L, 3, &client);
-  lua_getfield(L, 3, "bound");
-  pool->bound = pool->bound || lua_toboolean(L, -1);
   bool replace = lua_toboolean(L, 4);
-  lua_getfield(L, 3, "id");
-  lua_replace(L, 3);
-  return finish(L,
-                replace ? llm_model_replace(model, &client)
-                        : llm_model_add(model, &client),
-                model);
+  lua_settop(L, 3);
+  lua_getfield(L, 3, "bound");
+  bool bound = lua_toboolean(L, -1);
+  lua_getfield(L, 3, "id"); /* 5 */
+  read_client(L, 3, &client);
+  pool->bound = pool->bound || bound;
+  llm_err err = replace ? llm_model_replace(model, &client)
+                        : llm_model_add(model, &client);
+  lua_replace(L, 3); /* the id, for the message */
+  return finish(L, err, model);
 }
 
 static int m_retire_client(lua_State *L) {
