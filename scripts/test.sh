@@ -289,7 +289,9 @@ sanitized() {
   launcher_for "$1"
   c_tests "$1"
   stress "$1" 3
-  specs "$1" "build/$1/llmpool" "specs (llmpool, $1)" readme,lint,once spec
+  # shellcheck disable=SC2046 # a list of words
+  specs "$1" "build/$1/llmpool" "specs (llmpool, $1)" readme,lint,once \
+    $(shared_specs) spec/host/signal_spec.lua
 }
 
 if [ -n "$quick" ]; then

@@ -127,9 +127,9 @@ static void retire_it(void) {
 }
 
 static void rest_it(void) {
-  assert_int_equal(llm_model_cool_down(rig.model, "c1",
-                                       llm_clock_now(rig.clock) + SECOND),
-                   LLM_OK);
+  assert_int_equal(
+      llm_model_cool_down(rig.model, "c1", llm_clock_now(rig.clock) + SECOND),
+      LLM_OK);
 }
 
 static void replace_it(void) {
@@ -137,9 +137,7 @@ static void replace_it(void) {
   assert_int_equal(llm_model_replace(rig.model, &client), LLM_OK);
 }
 
-static void renew_it(void) {
-  llm_model_renew(rig.model);
-}
+static void renew_it(void) { llm_model_renew(rig.model); }
 
 static void unregister_it(void) {
   assert_int_equal(llm_pool_unregister(rig.pool, "m"), LLM_OK);

@@ -13,9 +13,7 @@
 
 #include "rig.h"
 
-static int64_t in(int64_t ns) {
-  return llm_clock_now(rig.clock) + ns;
-}
+static int64_t in(int64_t ns) { return llm_clock_now(rig.clock) + ns; }
 
 static void cool_down(const char *id, int64_t ns) {
   assert_int_equal(llm_model_cool_down(rig.model, id, in(ns)), LLM_OK);
@@ -513,7 +511,8 @@ static void test_pause(void **state) {
   give_back(&b);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
+#define TEST(name) \
+  cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int main(void) {
   const struct CMUnitTest tests[] = {

@@ -80,6 +80,7 @@ local same = {
       "$LUA" -e "print(15) io.stdout:flush()
         string.find(string.rep('a', 100000), '.*b')" >seen 2>&1 & pid=$!
       until [ -s seen ]; do sleep 0.01; done
+      sleep 0.3 # it is in string.find by now
       kill -INT $pid; sleep 0.2; kill -0 $pid && echo alive
       kill -INT $pid; wait $pid; echo $?; cat seen]] },
 }

@@ -445,7 +445,8 @@ void llm_lease_failure(const llm_lease *lease, llm_failure *failure);
 #define LLM_EVENTS(XX)                                                       \
   XX(QUEUED, "queued")                                                       \
   XX(LENT, "lent")                                                           \
-  XX(RETURNED, "returned") XX(TIMEOUT, "timeout") XX(CANCELLED, "cancelled") \
+  XX(RETURNED, "returned")                                                   \
+  XX(TIMEOUT, "timeout") XX(CANCELLED, "cancelled")                          \
       XX(QUEUE_FULL, "queue_full") XX(REFUSED, "refused")                    \
           XX(RESTING, "resting") XX(RESTED, "rested") XX(CREATED, "created") \
               XX(CREATE_FAILED, "create_failed")                             \

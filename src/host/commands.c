@@ -213,6 +213,7 @@ static bool is_lua_script(const char *path) {
 ** a Lua to start, and this is the one that was asked for. */
 static bool become_busted(Options *options, char *busted) {
   static char ignore[] = "--ignore-lua";
+  static char **kept __attribute__((used)); /* so that it is no leak */
   const int at = options->script;
   char **argv = calloc((size_t)options->argc + 2, sizeof *argv);
   if (argv == NULL) return false;
@@ -221,7 +222,8 @@ static bool become_busted(Options *options, char *busted) {
   argv[at + 1] = ignore;
   memcpy(argv + at + 2, options->argv + at + 1,
          (size_t)(options->argc - at - 1) * sizeof *argv);
-  options->argv = argv; /* as long as the program */
+  kept = argv; /* as long as the program */
+  options->argv = argv;
   options->argc++;
   return true;
 }
