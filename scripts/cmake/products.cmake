@@ -30,6 +30,8 @@ set_target_properties(llmpool_shared PROPERTIES
 # The core goes in statically; liblua stays out: lua5.4 brings its own.
 add_library(llmpool_module MODULE
   $<TARGET_OBJECTS:core> $<TARGET_OBJECTS:runtime>)
+# never unloaded: a parker's destructor runs at the end of its thread
+target_link_options(llmpool_module PRIVATE -Wl,-z,nodelete)
 set_target_properties(llmpool_module PROPERTIES
   PREFIX ""
   OUTPUT_NAME llmpool

@@ -442,21 +442,18 @@ void llm_lease_failure(const llm_lease *lease, llm_failure *failure);
 
 /* ---- events ------------------------------------------------------------ */
 
+/* clang-format off */
 #define LLM_EVENTS(XX)                                                       \
-  XX(QUEUED, "queued")                                                       \
-  XX(LENT, "lent")                                                           \
-  XX(RETURNED, "returned")                                                   \
+  XX(QUEUED, "queued") XX(LENT, "lent") XX(RETURNED, "returned")             \
   XX(TIMEOUT, "timeout") XX(CANCELLED, "cancelled")                          \
-      XX(QUEUE_FULL, "queue_full") XX(REFUSED, "refused")                    \
-          XX(RESTING, "resting") XX(RESTED, "rested") XX(CREATED, "created") \
-              XX(CREATE_FAILED, "create_failed")                             \
-                  XX(CHECK_FAILED, "check_failed") XX(REPLACED, "replaced")  \
-                      XX(ADDED, "added") XX(RETIRED, "retired")              \
-                          XX(EXPIRED, "expired") XX(LEAKED, "leaked")        \
-                              XX(PAUSED, "paused") XX(RESUMED, "resumed")    \
-                                  XX(REGISTERED, "registered")               \
-                                      XX(UNREGISTERED, "unregistered")       \
-                                          XX(CLOSED, "closed")
+  XX(QUEUE_FULL, "queue_full") XX(REFUSED, "refused") XX(RESTING, "resting") \
+  XX(RESTED, "rested") XX(CREATED, "created")                                \
+  XX(CREATE_FAILED, "create_failed") XX(CHECK_FAILED, "check_failed")        \
+  XX(REPLACED, "replaced") XX(ADDED, "added") XX(RETIRED, "retired")         \
+  XX(EXPIRED, "expired") XX(LEAKED, "leaked") XX(PAUSED, "paused")           \
+  XX(RESUMED, "resumed") XX(REGISTERED, "registered")                        \
+  XX(UNREGISTERED, "unregistered") XX(CLOSED, "closed")
+/* clang-format on */
 
 #define XX(id, name) LLM_EV_##id,
 typedef enum llm_event_kind { LLM_EVENTS(XX) LLM_EV_COUNT } llm_event_kind;
