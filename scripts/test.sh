@@ -291,7 +291,7 @@ sanitized() {
   stress "$1" 3
   # shellcheck disable=SC2046 # a list of words
   specs "$1" "build/$1/llmpool" "specs (llmpool, $1)" readme,lint,once \
-    $(shared_specs) spec/host/signal_spec.lua
+    $(shared_specs)
 }
 
 if [ -n "$quick" ]; then
