@@ -29,12 +29,13 @@ static void end_refill(llm_model *model) {
   llm_idle_unlock(&model->idle);
 }
 
-static bool take_place(llm_lease *lease, llm_model *model) {
+static bool take_place(llm_lease *lease) {
+  llm_model *model = lease->model;
   if (!llm_sem_try(&model->sem)) return false;
   if (llm_sem_try(&model->creates)) {
     llm_idle_lock(&model->idle);
     if (model->vacant_count > 0 && !model->is_closed) {
-      lease->place = llm_place_claim(model);
+      llm_lease_claim(lease);
       llm_idle_unlock(&model->idle);
       return true;
     }
@@ -48,11 +49,11 @@ static bool take_place(llm_lease *lease, llm_model *model) {
 static llm_step refill(llm_lease *lease, llm_model *model) {
   if (llm_sem_waiting(&model->sem) > 0 || !claim_refill(model))
     return LLM_FAILED;
-  if (!take_place(lease, model)) {
+  lease->model = model;
+  if (!take_place(lease)) {
     end_refill(model);
     return LLM_FAILED;
   }
-  lease->model = model;
   lease->flags |= LLM_BACKGROUND | LLM_HAS_SLOT;
   llm_lease_hold(lease);
   return llm_lease_create(lease);

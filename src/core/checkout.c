@@ -133,11 +133,13 @@ static llm_step try_idle(llm_lease *lease, llm_place *place) {
 
 /* ---- creating ---------------------------------------------------------- */
 
-llm_place *llm_place_claim(llm_model *model) {
+void llm_lease_claim(llm_lease *lease) {
+  llm_model *model = lease->model;
   llm_place *place = model->vacant.head;
   llm_place_unlink(place);
   place->generation = model->generation;
-  return place;
+  lease->place = place;
+  lease->reason = place->reason;
 }
 
 /* Nothing comes of it: the gate shuts for a while, so that those behind get
@@ -222,7 +224,6 @@ static bool is_self_made(const llm_factory *factory) {
 llm_step llm_lease_create(llm_lease *lease) {
   llm_place *place = lease->place;
   const llm_factory *factory = &lease->model->factory;
-  lease->reason = place->reason;
   if (is_self_made(factory))
     return created(lease, place->spec != NULL ? place->spec : place, NULL);
   if (!factory->stepped) return create(lease);
@@ -273,7 +274,7 @@ static llm_step try_vacant(llm_lease *lease) {
     llm_idle_unlock(&model->idle);
     return take_slot(lease);
   }
-  lease->place = llm_place_claim(model);
+  llm_lease_claim(lease);
   llm_idle_unlock(&model->idle);
   return llm_lease_create(lease);
 }

@@ -62,8 +62,9 @@ llm_step llm_group_fall_back(llm_lease *lease);
 
 /* With a permit of lease->model, and nothing else, in hand. */
 llm_step llm_checkout(llm_lease *lease);
-/* A vacant place that the caller may create into, BUSY. Under the lock. */
-llm_place *llm_place_claim(llm_model *model);
+/* A vacant place, of which there is one, is the lease's to create into. Under
+** the lock. */
+void llm_lease_claim(llm_lease *lease);
 /* lease->place is claimed: asks for its creation, or does it. */
 llm_step llm_lease_create(llm_lease *lease);
 

@@ -14,7 +14,8 @@
 #include "place.h"
 
 static llm_lock alive_lock = LLM_LOCK_INIT;
-static llm_model *alive; /* guarded by alive_lock */
+static llm_model *alive;  /* guarded by alive_lock */
+static uint64_t last_uid; /* guarded by alive_lock */
 
 /* ---- options ----------------------------------------------------------- */
 
@@ -64,6 +65,7 @@ static void set_thresholds(llm_model *model) {
 
 static void enter_alive(llm_model *model) {
   llm_lock_enter(&alive_lock);
+  model->uid = ++last_uid;
   model->next_alive = alive;
   if (alive != NULL) alive->prev_alive = model;
   alive = model;
@@ -87,11 +89,6 @@ void llm_count_double_return(const llm_pool *pool, uint64_t uid) {
     if (m->uid == uid && (pool == NULL || m->pool == pool))
       llm_count(&m->counts.double_returns);
   llm_lock_leave(&alive_lock);
-}
-
-uint64_t llm_model_next_uid(void) {
-  static _Atomic uint64_t last;
-  return atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
 }
 
 void llm_pool_double_return(llm_pool *pool, uint64_t model_uid) {

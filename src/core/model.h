@@ -144,8 +144,6 @@ void llm_model_leave_pool(llm_model *model);
 /* After anything that may have ended the last lease. The caller's reference
 ** keeps the model alive. */
 void llm_model_came_back(llm_model *model);
-/* A uid that no other model in the process has or had. */
-uint64_t llm_model_next_uid(void);
 /* pool NULL: whatever the model's is. */
 void llm_count_double_return(const llm_pool *pool, uint64_t uid);
 

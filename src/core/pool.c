@@ -218,9 +218,10 @@ size_t llm_pool_drain(llm_pool *pool, int64_t deadline_ns) {
   blocked_drain b = {.parker = llm_parker_self()};
   if (b.parker == NULL || !llm_pool_drain_begin(pool, &b.waiter, unpark))
     return count_lent(pool);
-  while (llm_parker_wait(b.parker, pool->clock, deadline_ns) ==
-         LLM_PARK_POKED) {}
-  if (llm_waiter_state(&b.waiter) == LLM_W_QUEUED)
-    llm_pool_drain_withdraw(pool, &b.waiter);
+  llm_parked parked;
+  do parked = llm_parker_wait(b.parker, pool->clock, deadline_ns);
+  while (parked == LLM_PARK_POKED);
+  if (parked == LLM_PARK_DUE && !llm_pool_drain_withdraw(pool, &b.waiter))
+    llm_parker_take(b.parker); /* told after all */
   return count_lent(pool);
 }

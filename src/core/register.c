@@ -92,6 +92,17 @@ static llm_model *find(llm_pool *pool, const char *name) {
   return model;
 }
 
+/* By uid, which llm_pool_after goes by; nearly always at the end. */
+static void insert(llm_pool *pool, llm_model *model) {
+  llm_model *before = pool->models.tail;
+  while (before != NULL && before->uid > model->uid) before = before->prev;
+  llm_model *after = before != NULL ? before->next : pool->models.head;
+  model->prev = before;
+  model->next = after;
+  *(before != NULL ? &before->next : &pool->models.head) = model;
+  *(after != NULL ? &after->prev : &pool->models.tail) = model;
+}
+
 /* The model's reference becomes the pool's. */
 static llm_err enter(llm_pool *pool, llm_model *model) {
   llm_err err = LLM_OK;
@@ -101,9 +112,8 @@ static llm_err enter(llm_pool *pool, llm_model *model) {
   else if (find(pool, model->name->text) != NULL)
     err = LLM_EXISTS;
   if (err == LLM_OK) {
-    model->uid = llm_model_next_uid();
     model->is_registered = model->is_kept = true;
-    llm_queue_push(&pool->models, model);
+    insert(pool, model);
   }
   llm_lock_leave(&pool->lock);
   return err;
