@@ -1,8 +1,9 @@
 # cmake -DROOT=lua -DLIST=embedded.list -DOUT=embedded.c -P embed.cmake
 #
-# Writes the Lua files named in LIST, one a line, as byte arrays into one C
-# file, as src/lua/embedded.h declares them: lua/llmpool/init.lua becomes the
-# module "llmpool", lua/llmpool/a/b.lua becomes "llmpool.a.b".
+# Writes the files named in LIST, one a line, as byte arrays into one C file,
+# as src/lua/embedded.h declares them: lua/llmpool/init.lua becomes the module
+# "llmpool", lua/llmpool/a/b.lua becomes "llmpool.a.b"; what is no Lua (the
+# manual's pages) keeps its path as its name.
 
 file(STRINGS ${LIST} files)
 list(SORT files)
@@ -12,8 +13,11 @@ set(number 0)
 
 foreach(file IN LISTS files)
   file(RELATIVE_PATH path ${ROOT} ${file})
-  string(REGEX REPLACE "(/init)?\\.lua$" "" module ${path})
-  string(REPLACE "/" "." module ${module})
+  set(module ${path})
+  if(path MATCHES "\\.lua$")
+    string(REGEX REPLACE "(/init)?\\.lua$" "" module ${path})
+    string(REPLACE "/" "." module ${module})
+  endif()
 
   file(READ ${file} bytes HEX)
   string(LENGTH "${bytes}" digits)

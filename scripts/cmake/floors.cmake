@@ -29,7 +29,7 @@ endfunction()
 file(GLOB core_sources CONFIGURE_DEPENDS src/core/*.c)
 file(GLOB runtime_sources CONFIGURE_DEPENDS src/runtime/*.c src/lua/*.c)
 file(GLOB host_sources CONFIGURE_DEPENDS src/host/*.c)
-file(GLOB_RECURSE lua_files CONFIGURE_DEPENDS lua/*.lua)
+file(GLOB_RECURSE lua_files CONFIGURE_DEPENDS lua/*.lua lua/*.md)
 
 # The Lua files as one generated C file. The list is a file of its own, changed
 # only when the set of files does, so that a removed file is noticed too.

@@ -1,9 +1,11 @@
 /*
-** commands.c - the table of commands, and the small ones themselves.
+** commands.c - which words are commands, and the ones that need no Lua.
 **
-** One idea: a command is one row. The list that help prints, the suggestion
-** for a mistyped word and the dispatch all read the rows; whoever adds a
-** command adds a row and the function in it, and nothing else.
+** One idea: every command is a file of lua/llmpool/command, which says what it
+** does and, for most, does it. The files travel inside the program, so their
+** names are the table of commands, and no Lua state is made to find out
+** whether a word is one. A few begin here: they change the command line, or
+** have to answer before Lua is there.
 */
 #include "commands.h"
 
@@ -14,58 +16,67 @@
 
 #include <lua.h>
 
+#include "../lua/embedded.h"
 #include "host.h"
 
-typedef struct Command {
+typedef struct Beginning {
   const char *name;
-  const char *arguments; /* what may follow the name */
-  const char *summary;   /* its line in the list */
-  const char *details;   /* the rest of `help NAME` */
-  bool is_option;        /* --NAME is the same */
   CommandResult (*begin)(Options *options, const char *program);
-} Command;
+} Beginning;
 
 static CommandResult begin_run(Options *options, const char *program);
 static CommandResult begin_test(Options *options, const char *program);
 static CommandResult begin_help(Options *options, const char *program);
 static CommandResult begin_version(Options *options, const char *program);
 
-static const Command commands[] = {
-    {"run", "SCRIPT [ARGS]", "run a Lua script, whatever its name",
-     "SCRIPT is a file, or - for standard input. The script finds ARGS in\n"
-     "`...` and in the table `arg`. Options of the program go before `run`.\n"
-     "The program ends when the script and all tasks that it has spawned\n"
-     "have ended; its status is 1 if one of them failed.\n",
-     false, begin_run},
-    {"test", "[ARGS]", "run busted specs under this program",
-     "ARGS are busted's own, and so is `test --help`. It is the busted found\n"
-     "through PATH, with the settings of the file .busted.\n",
-     false, begin_test},
-    {"help", "[COMMAND]", "show how to call the program, or a command",
-     "The same as --help.\n", true, begin_help},
-    {"version", "", "show the versions of the program and of Lua",
-     "The same as --version. (-v shows the line that lua shows.)\n", true,
-     begin_version},
-};
+static const Beginning beginnings[] = {{"run", begin_run},
+                                       {"test", begin_test},
+                                       {"help", begin_help},
+                                       {"version", begin_version}};
 
-#define COMMANDS (sizeof commands / sizeof commands[0])
+#define BEGINNINGS (sizeof beginnings / sizeof beginnings[0])
 
-static const Command *find(const char *name) {
-  for (size_t i = 0; i < COMMANDS; i++)
-    if (strcmp(commands[i].name, name) == 0) return &commands[i];
+static const char prefix[] = "llmpool.command.";
+enum { PREFIX = sizeof prefix - 1 };
+
+/* The command behind an embedded file, or NULL. */
+static const char *command_of(const llmpool_embedded_file *file) {
+  return strncmp(file->name, prefix, PREFIX) == 0 ? file->name + PREFIX : NULL;
+}
+
+static const char *find(const char *word) {
+  for (const llmpool_embedded_file *f = llmpool_embedded; f->name; f++) {
+    const char *name = command_of(f);
+    if (name && strcmp(name, word) == 0) return name;
+  }
   return NULL;
 }
 
 bool command_is_option(const char *word) {
-  const Command *command = find(word);
-  return command != NULL && command->is_option;
+  return strcmp(word, "help") == 0 || strcmp(word, "version") == 0;
+}
+
+static CommandResult by_lua(Options *options, const char *name) {
+  options->lua_command = name;
+  return COMMAND_LUA;
+}
+
+static CommandResult begin(Options *options, const char *program) {
+  const char *name = find(options->command);
+  if (name == NULL) return COMMAND_SCRIPT;
+  for (size_t i = 0; i < BEGINNINGS; i++)
+    if (strcmp(beginnings[i].name, name) == 0)
+      return beginnings[i].begin(options, program);
+  return by_lua(options, name);
 }
 
 CommandResult command_begin(Options *options, const char *program) {
-  const Command *command = options->command ? find(options->command) : NULL;
-  if (command == NULL) return COMMAND_SCRIPT;
-  CommandResult result = command->begin(options, program);
-  options->command = NULL; /* what stands there now is a script */
+  if (options->command == NULL) return COMMAND_SCRIPT;
+  CommandResult result = begin(options, program);
+  /* what stands there now is a script; a word that is no command stays, for
+  ** the suggestion */
+  if (result != COMMAND_SCRIPT || find(options->command))
+    options->command = NULL;
   return result;
 }
 
@@ -110,49 +121,22 @@ const char *command_nearest(const char *word, bool as_option) {
   const char *nearest = NULL;
   int best = WORD_MAX;
   if (as_option) word += strspn(word, "-");
-  for (size_t i = 0; i < COMMANDS; i++) {
-    if (as_option && !commands[i].is_option) continue;
-    int far = how_far(word, commands[i].name);
+  for (const llmpool_embedded_file *f = llmpool_embedded; f->name; f++) {
+    const char *name = command_of(f);
+    if (name == NULL || (as_option && !command_is_option(name))) continue;
+    int far = how_far(word, name);
     if (far >= best) continue;
     best = far;
-    nearest = commands[i].name;
+    nearest = name;
   }
   return nearest;
 }
 
 /* ---- help, version ----------------------------------------------------- */
 
-static void show_list(void) {
-  printf("Commands are:\n");
-  for (size_t i = 0; i < COMMANDS; i++) {
-    const Command *command = &commands[i];
-    int width = printf("  %s %s", command->name, command->arguments);
-    printf("%*s%s\n", 22 - width, "", command->summary);
-  }
-  printf("A command's name is never a file: write ./NAME or -- NAME.\n");
-}
-
-static CommandResult show_command(const char *name, const char *program) {
-  const Command *command = find(name);
-  if (command) {
-    printf("usage: %s [options] %s %s\n%s: %s\n\n%s", program, command->name,
-           command->arguments, command->name, command->summary,
-           command->details);
-    return COMMAND_DONE;
-  }
-  fprintf(stderr, "%s: no command '%s'", program, name);
-  const char *meant = command_nearest(name, false);
-  if (meant) fprintf(stderr, " (did you mean '%s'?)", meant);
-  fprintf(stderr, "; '%s help' lists them\n", program);
-  return COMMAND_FAILED;
-}
-
 static CommandResult begin_help(Options *options, const char *program) {
-  if (options->script + 1 < options->argc)
-    return show_command(options->argv[options->script + 1], program);
-  options_usage(stdout, options, program);
-  show_list();
-  return COMMAND_DONE;
+  (void)program;
+  return by_lua(options, "help");
 }
 
 static CommandResult begin_version(Options *options, const char *program) {
@@ -166,7 +150,10 @@ static CommandResult begin_version(Options *options, const char *program) {
 
 static CommandResult begin_run(Options *options, const char *program) {
   const char *word = options->argv[++options->script];
-  if (word && strcmp(word, "--help") == 0) return show_command("run", program);
+  if (word && strcmp(word, "--help") == 0) {
+    options->script--;
+    return by_lua(options, "run");
+  }
   if (word && strcmp(word, "--") == 0)
     word = options->argv[++options->script];
   else if (word && word[0] == '-' && word[1] != '\0') {

@@ -8,6 +8,7 @@
 #include "host.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -155,6 +156,39 @@ int host_run_script(lua_State *L, const Options *options) {
   if (status == LUA_OK) return host_report(L, host_call(L, push_args(L), 0));
   host_report(L, status);
   if (status == LUA_ERRFILE && options->command) suggest_command(L, word[0]);
+  return status;
+}
+
+/* (name, {program, version, options, words...}) -> exit status */
+static int f_command(lua_State *L) {
+  const Options *options = lua_touserdata(L, 1);
+  luaopen_llmpool(L);
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "llmpool.commandline");
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, "run");
+  lua_pushstring(L, options->lua_command);
+  lua_createtable(L, 4, 4);
+  lua_pushstring(L, progname);
+  lua_setfield(L, -2, "program");
+  lua_pushliteral(L, LLMPOOL_VERSION);
+  lua_setfield(L, -2, "version");
+  lua_pushfstring(L, "%s%s", options_of_lua, options_of_ours);
+  lua_setfield(L, -2, "options");
+  for (int i = options->script + 1; i < options->argc; i++) {
+    lua_pushstring(L, options->argv[i]);
+    lua_rawseti(L, -2, i - options->script);
+  }
+  lua_call(L, 2, 1);
+  return 1;
+}
+
+int host_run_command(lua_State *L, const Options *options) {
+  lua_pushcfunction(L, f_command);
+  lua_pushlightuserdata(L, (void *)options);
+  if (host_report(L, host_call(L, 1, 1)) != LUA_OK) return EXIT_FAILURE;
+  int status = (int)lua_tointeger(L, -1);
+  lua_pop(L, 1);
   return status;
 }
 

@@ -40,6 +40,9 @@ int host_run_file(lua_State *L, const char *file); /* NULL: stdin */
 int host_run_library(lua_State *L, char *spec);
 /* The script of the command line with what `arg` holds by then. May raise. */
 int host_run_script(lua_State *L, const Options *options);
+/* Runs options->lua_command in the place of a script; returns the exit status
+** of the program. May raise. */
+int host_run_command(lua_State *L, const Options *options);
 /* Waits for all tasks; false: one has failed, or was interrupted. */
 bool host_finish(lua_State *L);
 

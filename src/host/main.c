@@ -58,21 +58,30 @@ static bool wants_prompt(const Options *options) {
          !options->show_version && isatty(STDIN_FILENO);
 }
 
-/* What the line names to be run, in order; false: something failed. */
-static bool run_all(lua_State *L, const Options *options) {
-  if (!options->ignore_env && run_init(L) != LUA_OK) return false;
-  if (run_options(L, options) != LUA_OK) return false;
+static int status_of(bool done) { return done ? EXIT_SUCCESS : EXIT_FAILURE; }
+
+/* A command's own status counts more than that of tasks it left behind. */
+static int run_command(lua_State *L, const Options *options) {
+  int status = host_run_command(L, options);
+  return status != EXIT_SUCCESS ? status : status_of(host_finish(L));
+}
+
+/* What the line names to be run, in order; returns the exit status. */
+static int run_all(lua_State *L, const Options *options) {
+  if (!options->ignore_env && run_init(L) != LUA_OK) return EXIT_FAILURE;
+  if (run_options(L, options) != LUA_OK) return EXIT_FAILURE;
+  if (options->lua_command) return run_command(L, options);
   const bool has_script = options->script < options->argc;
-  if (has_script && host_run_script(L, options) != LUA_OK) return false;
+  if (has_script && host_run_script(L, options) != LUA_OK) return EXIT_FAILURE;
   if (wants_prompt(options)) {
     if (!options->show_version) repl_banner(options->is_lua);
     repl_run(L);
-    return true;
+    return EXIT_SUCCESS;
   }
   /* a program on standard input without "-": lua forgets its error */
   if (!has_script && !options->has_code && !options->show_version)
     host_run_file(L, NULL);
-  return host_finish(L);
+  return status_of(host_finish(L));
 }
 
 static int pmain(lua_State *L) {
@@ -82,7 +91,7 @@ static int pmain(lua_State *L) {
   host_open(L, options);
   runtime_push_closer(L);
   lua_toclose(L, -1);
-  lua_pushboolean(L, run_all(L, options));
+  lua_pushinteger(L, run_all(L, options));
   return 1;
 }
 
@@ -95,10 +104,10 @@ static int run(const Options *options) {
   lua_pushcfunction(L, pmain);
   lua_pushlightuserdata(L, (void *)options);
   int status = lua_pcall(L, 1, 1, 0);
-  bool done = status == LUA_OK && lua_toboolean(L, -1);
+  int result = status == LUA_OK ? (int)lua_tointeger(L, -1) : EXIT_FAILURE;
   host_report(L, status);
   lua_close(L);
-  return done ? EXIT_SUCCESS : EXIT_FAILURE;
+  return result;
 }
 
 int main(int argc, char **argv) {
@@ -112,6 +121,7 @@ int main(int argc, char **argv) {
   switch (command_begin(&options, program)) {
   case COMMAND_DONE: return EXIT_SUCCESS;
   case COMMAND_FAILED: return EXIT_FAILURE;
+  case COMMAND_LUA:
   case COMMAND_SCRIPT: break;
   }
   return run(&options);

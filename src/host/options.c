@@ -11,7 +11,7 @@
 
 #include "commands.h"
 
-static const char lua_options[] =
+const char options_of_lua[] =
     "Available options are:\n"
     "  -e stat   execute string 'stat'\n"
     "  -i        enter interactive mode after executing 'script'\n"
@@ -23,8 +23,8 @@ static const char lua_options[] =
     "  --        stop handling options\n"
     "  -         stop handling options and execute stdin\n";
 
-static const char our_options[] = "  --help    show this, and the commands\n"
-                                  "  --version show the program's version\n";
+const char options_of_ours[] = "  --help    show this, and the commands\n"
+                               "  --version show the program's version\n";
 
 static bool is_called_lua(const char *program) {
   if (program == NULL) return false;
@@ -99,8 +99,8 @@ void options_usage(FILE *out, const Options *options, const char *program) {
   fprintf(out, "usage: %s [options] [script [args]]\n", program);
   if (!options->is_lua)
     fprintf(out, "       %s [options] COMMAND [args]\n", program);
-  fputs(lua_options, out);
-  if (!options->is_lua) fputs(our_options, out);
+  fputs(options_of_lua, out);
+  if (!options->is_lua) fputs(options_of_ours, out);
 }
 
 void options_complain(const Options *options, const char *program) {

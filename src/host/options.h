@@ -15,15 +15,16 @@
 typedef struct Options {
   char **argv;
   int argc;
-  int end;             /* index behind the last option */
-  int script;          /* index of the script; argc: none */
-  const char *bad;     /* the option that is wrong, or NULL */
-  const char *command; /* a word that may name a command, or NULL */
-  bool is_lua;         /* called as lua: no commands, no --help */
-  bool interactive;    /* -i */
-  bool show_version;   /* -v, or -i */
-  bool has_code;       /* -e */
-  bool ignore_env;     /* -E */
+  int end;                 /* index behind the last option */
+  int script;              /* index of the script; argc: none */
+  const char *bad;         /* the option that is wrong, or NULL */
+  const char *command;     /* a word that may name a command, or NULL */
+  const char *lua_command; /* the command whose Lua file is to be run */
+  bool is_lua;             /* called as lua: no commands, no --help */
+  bool interactive;        /* -i */
+  bool show_version;       /* -v, or -i */
+  bool has_code;           /* -e */
+  bool ignore_env;         /* -E */
 } Options;
 
 /* False: options->bad names the word that is wrong. */
@@ -31,5 +32,7 @@ bool options_read(Options *options, int argc, char **argv);
 /* Says what is wrong with options->bad, and how to call the program. */
 void options_complain(const Options *options, const char *program);
 void options_usage(FILE *out, const Options *options, const char *program);
+/* The list of options in it: lua's, and ours. */
+extern const char options_of_lua[], options_of_ours[];
 
 #endif

@@ -4,7 +4,7 @@
 **
 ** One idea: the functions of C are collected in one table, which init.lua
 ** turns into the module; opening it again - busted does for every file - gives
-** the same module. The embedded files are found through package.preload.
+** the same module.
 */
 #include "../runtime/loop.h"
 #include "../runtime/runtime.h"
@@ -70,40 +70,6 @@ static int f_trace_leaks(lua_State *L) {
   return 1;
 }
 
-/* ---- the embedded Lua files -------------------------------------------- */
-
-/* upvalue 1: the embedded file */
-static int load_embedded(lua_State *L) {
-  const llmpool_embedded_file *file = lua_touserdata(L, lua_upvalueindex(1));
-  if (luaL_loadbufferx(L, (const char *)file->text, file->length,
-                       file->chunkname, "t") != LUA_OK)
-    return lua_error(L);
-  lua_pushvalue(L, 1);
-  lua_call(L, 1, 1);
-  return 1;
-}
-
-static const llmpool_embedded_file *find_embedded(const char *name) {
-  const llmpool_embedded_file *file = llmpool_embedded;
-  while (file->name && strcmp(file->name, name) != 0) file++;
-  return file->name ? file : NULL;
-}
-
-/* What the user put there already stays. */
-static void preload(lua_State *L) {
-  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
-  for (const llmpool_embedded_file *f = llmpool_embedded; f->name; f++) {
-    if (strcmp(f->name, "llmpool") == 0) continue;
-    if (lua_getfield(L, -1, f->name) == LUA_TNIL) {
-      lua_pushlightuserdata(L, (void *)f);
-      lua_pushcclosure(L, load_embedded, 1);
-      lua_setfield(L, -3, f->name);
-    }
-    lua_pop(L, 1);
-  }
-  lua_pop(L, 1);
-}
-
 /* ---- opening ----------------------------------------------------------- */
 
 static int binding_gc(lua_State *L) {
@@ -149,12 +115,8 @@ static void push_native(lua_State *L, Binding *b) {
 int luaopen_llmpool(lua_State *L) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &module_key) != LUA_TNIL) return 1;
   runtime_open(L);
-  preload(L);
-  const llmpool_embedded_file *init = find_embedded("llmpool");
-  if (init == NULL) return luaL_error(L, "llmpool: built without its Lua half");
-  if (luaL_loadbufferx(L, (const char *)init->text, init->length,
-                       init->chunkname, "t") != LUA_OK)
-    return lua_error(L);
+  embedded_preload(L);
+  embedded_load(L, "llmpool");
   push_native(L, new_binding(L));
   lua_call(L, 1, 1);
   lua_pushvalue(L, -1);

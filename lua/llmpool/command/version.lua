@@ -1,0 +1,10 @@
+-- `llmpool version`: what help says of it; the program itself does it, before
+-- it has a Lua state.
+
+return {
+  usage = "",
+  summary = "show the versions of the program and of Lua",
+  details = [[
+The same as --version. (-v shows the line that lua shows.)
+]],
+}
