@@ -1,0 +1,183 @@
+#!/bin/sh
+# run.sh - measures llmpool beside its peers and prints one Markdown table.
+#
+# One idea: the runs of all subjects are interleaved, so that a busy machine
+# slows them alike; table.lua compares what was measured side by side. It
+# asserts nothing: a target that is missed is a row that says so.
+set -u
+
+usage() {
+  cat <<'END'
+usage: sh scripts/bench/run.sh [--quick] [--smoke] [--keep FILE] [CASE...]
+
+Builds llmpool in build/bench, measures it beside its peers, and prints a
+Markdown table. What is measured is told on a terminal meanwhile.
+
+  CASE         pair, contention, lease, handoff, waiting, start; else all
+  --quick      fewer and shorter rounds: a minute instead of some five
+  --smoke      a moment of each, to see that they run; the figures say nothing
+  --keep FILE  leaves the samples in FILE
+  --help       this text
+
+Peers: bare pcall, POSIX sem_t with a mutexed array, apr_reslist (Debian:
+libaprutil1-dev), asyncio (python3), lua5.4. One that is not there is left out.
+END
+}
+
+cd "$(dirname "$0")/../.." || exit 1
+. scripts/prepare.sh
+
+# ---- options -------------------------------------------------------------
+
+scale=full
+keep=
+cases=
+while [ $# -gt 0 ]; do
+  case $1 in
+    --quick) scale=quick ;;
+    --smoke) scale=smoke ;;
+    --keep)
+      [ $# -gt 1 ] || die "--keep needs a file; see --help"
+      keep=$2
+      shift
+      ;;
+    --help | -h)
+      usage
+      exit 0
+      ;;
+    pair | contention | lease | handoff | waiting | start) cases="$cases $1" ;;
+    *) die "there is no case $1; see --help" ;;
+  esac
+  shift
+done
+[ -n "$cases" ] || cases="pair contention lease handoff waiting start"
+
+# by_scale FULL QUICK SMOKE: the one that applies
+by_scale() {
+  case $scale in
+    full) echo "$1" ;;
+    quick) echo "$2" ;;
+    *) echo "$3" ;;
+  esac
+}
+
+# ---- what there is -------------------------------------------------------
+
+build=${LLMPOOL_BENCH:-build/bench}
+program=$build/llmpool
+samples=$(mktemp) || exit 1
+trap 'rm -f "$samples"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# A python3 of the system's rather than one that somebody built.
+python=
+for candidate in /usr/bin/python3 python3; do
+  [ -z "$python" ] && has "$candidate" && "$candidate" -c 'import asyncio' \
+    2>/dev/null && python=$candidate
+done
+
+progress() {
+  if [ -t 2 ]; then printf '\r\033[K%s' "$*" >&2; fi
+}
+
+prepare() {
+  [ -z "${LLMPOOL_BENCH:-}" ] || return 0 # somebody else builds
+  prepare_packages build
+  progress "building"
+  prepare_build bench >/dev/null 2>&1 ||
+    die "the build failed: cmake --preset bench && cmake --build --preset bench"
+}
+
+machine() {
+  cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo 2>/dev/null | head -1)
+  echo "Machine: ${cpu:-$(uname -m)}, $(getconf _NPROCESSORS_ONLN) cores," \
+    "$(uname -sr); load $(cut -d' ' -f1 /proc/loadavg 2>/dev/null) at the start"
+  echo "Compiler: $(cc --version | head -1);" \
+    "Lua: $("$program" -v | sed -n 's/^\(Lua [0-9.]*\).*/\1/p')"
+  if [ -n "$python" ]; then echo "Python: $("$python" -V 2>&1)"; fi
+  echo
+}
+
+skipped() {
+  grep -q 'apr_reslist' "$samples" || [ "${cases#*pair}" = "$cases" ] ||
+    echo "Left out: apr_reslist (Debian: libaprutil1-dev)"
+  [ -n "$python" ] || echo "Left out: asyncio (Debian: python3)"
+  has lua5.4 || echo "Left out: the start of lua5.4 (Debian: lua5.4)"
+}
+
+# measure TITLE COMMAND...: its samples are kept; one that fails is told.
+measure() {
+  progress "$1"
+  shift
+  "$@" >>"$samples" || die "failed: $*"
+}
+
+# ---- the cases -----------------------------------------------------------
+
+run_pair() {
+  measure "pair" "$build/bench/pair" --rounds "$(by_scale 401 101 3)" \
+    --pairs "$(by_scale 20000 20000 200)"
+}
+
+run_contention() {
+  measure "contention" "$build/bench/contention" \
+    --rounds "$(by_scale 7 3 1)" --seconds "$(by_scale 1.5 0.5 0.02)"
+}
+
+run_lease() {
+  rounds=$(by_scale 11 3 1)
+  blocks=$(by_scale 11 11 1)
+  calls=$(by_scale 20000 20000 200)
+  round=0
+  while [ "$round" -lt "$rounds" ]; do
+    first=$((round * blocks))
+    measure "lease, round $round of $rounds" \
+      "$program" scripts/bench/lease.lua "$blocks" "$calls" "$first"
+    [ -z "$python" ] || measure "lease, asyncio" \
+      "$python" scripts/bench/asyncio_pool.py lease "$calls" "$first"
+    round=$((round + 1))
+  done
+}
+
+run_handoff() {
+  tasks=$(by_scale 10000 10000 100)
+  round=0
+  while [ "$round" -lt "$(by_scale 11 3 1)" ]; do
+    measure "handoff, round $round" \
+      "$program" scripts/bench/handoff.lua "$tasks" 20 "$round"
+    [ -z "$python" ] || measure "handoff, asyncio" \
+      "$python" scripts/bench/asyncio_pool.py handoff "$tasks" 2 "$round"
+    round=$((round + 1))
+  done
+}
+
+run_waiting() {
+  round=0
+  while [ "$round" -lt "$(by_scale 3 1 1)" ]; do
+    for tasks in $(by_scale "250000 500000 1000000" "250000 500000" 1000); do
+      measure "waiting, $tasks tasks, round $round" \
+        "$program" scripts/bench/waiting.lua "$tasks" "$round"
+    done
+    tasks=$(by_scale 250000 250000 1000)
+    [ -z "$python" ] || measure "waiting, asyncio" \
+      "$python" scripts/bench/asyncio_pool.py waiting "$tasks" "$round"
+    round=$((round + 1))
+  done
+}
+
+run_start() {
+  has lua5.4 || return 0
+  measure "start" "$build/bench/start" --rounds "$(by_scale 400 100 3)" \
+    "$program" "$(command -v lua5.4)"
+}
+
+prepare
+machine
+for name in $cases; do "run_$name"; done
+progress ""
+lua=$(command -v lua5.4) || lua=$program
+"$lua" scripts/bench/table.lua "$samples"
+[ -z "$keep" ] || cp "$samples" "$keep"
+skipped
+exit 0
