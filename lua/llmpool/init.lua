@@ -24,11 +24,13 @@ local methods = native.pool_methods
 methods.register_model = registration.register_model
 methods.add_client = registration.add_client
 methods.replace_client = registration.replace_client
+methods.clients = registration.clients
 
 --- Lends a client of the model for one request and returns its answer.
 -- @param model string or list of strings; the first that is free serves
 -- @param request string or table: what the client's generate takes
--- @param options table: timeout (seconds), priority (0 to 3), prefer (an id)
+-- @param options table: timeout (seconds), priority (0 to 3), prefer (an
+-- id or a list of them), exclude (a list of ids), tokens (estimated)
 -- @return the text, and the whole response; raises as get_client does
 function methods.generate(pool, model, request, options)
   return pool:get_client(model, function(client)

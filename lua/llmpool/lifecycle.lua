@@ -40,6 +40,7 @@ local function make(options, client, reason)
   if options.create then
     local made = options.create(item.public or item.value, reason)
     new_item = lifecycle.normalise(made, client.id)
+    new_item.common = new_item.common or item.common -- they are the key's
     item = new_item
   end
   local instance = lifecycle.instance(item, client.id, client.model)

@@ -1,11 +1,13 @@
 -- What a user may register: checked, with the mistake named and the nearest
 -- name offered, and brought into one form for C. A client is an item
---   {id, module, config, public, live}    made from plain values in any state
---   {id, bound = true, value, live}       a table of this state only
+--   {id, module, config, public, live, common}   made from plain values in any
+--                                                state
+--   {id, bound = true, value, live, common}      a table of this state only
+-- where common has the fields that every client may have (fields.lua).
 -- It holds no clients and makes none.
 
+local fields = require "llmpool.fields"
 local lifecycle = require "llmpool.lifecycle"
-local nearest = require "llmpool.nearest"
 
 local registration = {}
 
@@ -15,90 +17,34 @@ function registration.bind(functions) native = functions end
 
 -- ---- clients ---------------------------------------------------------------
 
--- specs made by llmpool.client and llmpool.simulated are told apart from the
--- user's own tables by this field, so that they stay plain and can be sent
-local MARK = "llmpool.client"
+local MARK = fields.MARK
+local bad, check_id, suggestion = fields.bad, fields.check_id, fields.suggestion
+local check_fields, seconds, count = fields.check, fields.seconds, fields.count
+local at_least_one, func = fields.at_least_one, fields.func
 
-local function bad(level, ...) error(string.format(...), level + 1) end
-
-local function check_id(id, where, level)
-  if type(id) ~= "string" or id == "" then
-    bad(level + 1, "%s needs an id, a string that is not empty (got %s)",
-      where, id == "" and "an empty one" or type(id))
-  end
+local function module_name(v)
+  if type(v) ~= "string" or v == "" then return "the name of a Lua module" end
 end
 
-local function suggestion(name, known)
-  local list = {}
-  for key in pairs(known) do list[#list + 1] = key end
-  table.sort(list)
-  local near = nearest(tostring(name), list)
-  if near then return ("; did you mean '%s'?"):format(near) end
-  return "; there are " .. table.concat(list, ", ")
-end
-
-local function check_fields(t, known, what, level)
-  for key, value in pairs(t) do
-    local check = known[key]
-    if not check then
-      bad(level + 1, "unknown option '%s' of %s%s", tostring(key), what,
-        suggestion(key, known))
-    end
-    local wanted = check(value)
-    if wanted then
-      bad(level + 1, "%s of %s must be %s, got %s", key, what, wanted,
-        type(value) == "number" and tostring(value) or type(value))
-    end
-  end
-end
-
-local function is_number(v) return type(v) == "number" and v == v end
-
-local function seconds(v)
-  if not is_number(v) or v < 0 then return "a number of seconds, 0 or more" end
-end
-
-local function count(v)
-  if not is_number(v) or v < 0 or (v ~= math.huge and v % 1 ~= 0) then
-    return "a whole number, 0 or more"
-  end
-end
-
-local function at_least_one(v)
-  if count(v) or v < 1 then return "a whole number, 1 or more" end
-end
-
-local function func(v)
-  if type(v) ~= "function" then return "a function" end
-end
-
-local function any() end
-
-local client_fields = { id = any, module = any, config = any }
+local client_fields = { module = module_name, config = fields.any }
 
 --- A client made by a Lua module, in every thread that uses it.
 -- @param t table: id, module (its name; a function or a table with new, called
--- with the config and {id, model}), config (plain values)
+-- with the config and {id, model}), config (plain values), and the fields that
+-- every client may have
 function registration.client(t)
-  if type(t) ~= "table" then
-    bad(2, "bad argument #1 to 'client' (table expected, got %s)", type(t))
+  local spec = fields.spec("client", nil, t, client_fields, 2)
+  if t.module == nil then
+    bad(2, "llmpool.client needs module, the name of a Lua module")
   end
-  check_fields(t, client_fields, "llmpool.client", 2)
-  check_id(t.id, "llmpool.client", 2)
-  if type(t.module) ~= "string" then
-    bad(2, "llmpool.client needs module, the name of a Lua module (got %s)",
-      type(t.module))
-  end
-  return { [MARK] = t.module, id = t.id, config = t.config }
+  spec[MARK] = t.module
+  spec.config = t.config
+  return spec
 end
 
 local function latency(v)
   if type(v) == "function" or type(v) == "table" then return end
   return seconds(v)
-end
-
-local function rate(v)
-  if not is_number(v) or v < 0 or v > 1 then return "a number from 0 to 1" end
 end
 
 local function reply(v)
@@ -108,7 +54,7 @@ local function reply(v)
 end
 
 local simulated_fields = {
-  id = any, latency = latency, failure_rate = rate, reply = reply,
+  latency = latency, failure_rate = fields.rate, reply = reply,
 }
 
 local distributions = {
@@ -120,12 +66,12 @@ local distributions = {
 
 local function check_distribution(t, level)
   local name = t[1] or t.distribution
-  local fields = distributions[name]
-  if not fields then
+  local parameters = distributions[name]
+  if not parameters then
     bad(level + 1, "unknown distribution '%s'%s", tostring(name),
       suggestion(tostring(name), distributions))
   end
-  for field, check in pairs(fields) do
+  for field, check in pairs(parameters) do
     local wanted = check(t[field])
     if wanted then
       bad(level + 1, "%s of distribution '%s' must be %s, got %s", field, name,
@@ -140,18 +86,11 @@ end
 -- {"lognormal", median=, sigma=}; failure_rate from 0 to 1; reply, a string or
 -- a function (request, {id, model}) -> text
 function registration.simulated(t)
-  if type(t) ~= "table" then
-    bad(2, "bad argument #1 to 'simulated' (table expected, got %s)", type(t))
-  end
-  check_fields(t, simulated_fields, "llmpool.simulated", 2)
-  check_id(t.id, "llmpool.simulated", 2)
+  local spec = fields.spec("simulated", "llmpool.providers.simulated", t,
+    simulated_fields, 2)
   if type(t.latency) == "table" then check_distribution(t.latency, 2) end
-  return {
-    [MARK] = "llmpool.providers.simulated", id = t.id, live = true,
-    config = {
-      latency = t.latency, failure_rate = t.failure_rate, reply = t.reply,
-    },
-  }
+  spec.live = true
+  return spec
 end
 
 local function is_sendable(value, seen)
@@ -173,14 +112,15 @@ local function normalise(entry, where, level)
   check_id(entry.id, where, level + 1)
   if entry[MARK] then
     return { id = entry.id, module = entry[MARK], config = entry.config,
-             live = entry.live, public = entry,
+             live = entry.live, public = entry, common = entry.common,
              bound = not is_sendable(entry.config, {}) or nil }
   end
   if type(entry.generate) ~= "function" then
     bad(level + 1, "%s: client \"%s\" has no generate method; use a table "
       .. "with one, or llmpool.client, llmpool.simulated", where, entry.id)
   end
-  return { id = entry.id, bound = true, value = entry, live = true }
+  return { id = entry.id, bound = true, value = entry, live = true,
+           common = fields.take_common(entry, where, level + 1) }
 end
 
 function lifecycle.normalise(made, id)
@@ -293,6 +233,34 @@ end
 --- Replaces the client of the same id; a lease that is out ends on the old one.
 function registration.replace_client(pool, model, client)
   put(pool, model, client, true)
+end
+
+-- ---- reading ---------------------------------------------------------------
+
+-- The name of what makes it: "simulated", "openai", a module's name.
+local function provider_of(item)
+  if item.value then
+    local name = item.value.provider
+    return type(name) == "string" and name or nil
+  end
+  return item.module:match "^llmpool%.providers%.(.+)$" or item.module
+end
+
+--- The clients of a model, in order of registration: what they were registered
+-- with (slots, rpm, tpm, breaker, price, weight, tags, provider), defaults
+-- filled in, and what pool:stats says of each (state and counts).
+function registration.clients(pool, model)
+  local list = pool:stats(model).clients
+  for _, client in ipairs(list) do
+    local item = native.item(pool, model, client.id)
+    local common = item and item.common or {}
+    for name in pairs(fields.common) do client[name] = common[name] end
+    client.slots = client.slots or 1
+    client.weight = client.weight or 1
+    client.tags = client.tags or {}
+    client.provider = item and provider_of(item)
+  end
+  return list
 end
 
 return registration

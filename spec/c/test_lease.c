@@ -69,7 +69,9 @@ static void test_prefer(void **state) {
   (void)state;
   rig_register("m", 3);
   asker a, b, c;
-  llm_ask how = {.prefer = "c2"}, unknown = {.prefer = "nobody"};
+  const char *const ids[] = {"nobody", "c2", "c1"};
+  llm_ask how = {.prefer = ids, .n_prefer = 3};
+  llm_ask unknown = {.prefer = ids, .n_prefer = 1};
   assert_int_equal(ask_as(&a, rig.model, &how), LLM_READY);
   assert_held(&a, "c2");
   assert_int_equal(ask_as(&b, rig.model, &how), LLM_READY); /* it is lent */

@@ -343,7 +343,8 @@ static void test_add_many(void **state) {
   }
   for (int i = 0; i < 90; i++) {
     asker a;
-    llm_ask how = {.prefer = ids[i]};
+    const char *const wanted[] = {ids[i]};
+    llm_ask how = {.prefer = wanted, .n_prefer = 1};
     assert_int_equal(ask_as(&a, rig.model, &how), LLM_READY);
     assert_held(&a, ids[i]);
     give_back(&a);

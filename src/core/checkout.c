@@ -93,9 +93,10 @@ static llm_step check(llm_lease *lease, llm_place *place) {
 
 static llm_place *pick(llm_lease *lease) {
   llm_model *model = lease->model;
-  llm_place *place = NULL;
-  if (lease->prefer != NULL) place = llm_place_find(model, lease->prefer);
-  if (place != NULL && place->state == LLM_P_IDLE) return place;
+  for (uint32_t i = 0; i < lease->n_prefer; i++) {
+    llm_place *place = llm_place_find(model, lease->prefer[i]);
+    if (place != NULL && place->state == LLM_P_IDLE) return place;
+  }
   return llm_place_of(model->is_fifo ? model->idle.oldest : model->idle.newest);
 }
 

@@ -33,7 +33,7 @@ llm_step llm_lease_begin(llm_lease *lease, llm_model *model, const llm_ask *ask,
   uint64_t now = llm_ticks(model->clock);
   llm_due_check(model->pool, now);
   if (!llm_sem_try(&model->sem)) return llm_lease_line_up(lease);
-  if (lease->prefer != NULL) return llm_checkout(lease);
+  if (lease->n_prefer > 0) return llm_checkout(lease);
   llm_idle_lock(&model->idle);
   llm_place *place = fit_idle(model, now);
   if (place == NULL) {

@@ -118,6 +118,9 @@ typedef struct llm_factory {
   int (*check)(void *user, llm_place *place, int64_t deadline_ns);
   void (*destroy)(void *user, llm_place *place, void *instance);
   void (*free_spec)(void *user, void *spec);
+  /* Counts one reference more to a spec, which free_spec then takes back; for
+  ** llm_model_spec. Runs under a lock: it must only count. */
+  void (*ref_spec)(void *user, void *spec);
   void (*free_user)(void *user);
   bool stepped;
   bool has_check; /* stepped: llm_lease_next may answer LLM_CHECK */
@@ -215,6 +218,10 @@ void llm_model_resume(llm_model *model);
 /* Anonymous capacity: lend at most n of the clients at a time, from now on. */
 llm_err llm_model_limit(llm_model *model, uint32_t n);
 
+/* The spec of that client now, with a reference of the caller's own, which goes
+** back by factory.free_spec; NULL: no such client, or no ref_spec. */
+void *llm_model_spec(llm_model *model, const char *id);
+
 const char *llm_place_id(const llm_place *place);
 llm_model *llm_place_model(const llm_place *place); /* borrowed */
 void *llm_place_spec(const llm_place *place);
@@ -273,7 +280,12 @@ typedef enum llm_step {
 /* What a caller asks for. Zeroed: wait forever, no preference. */
 typedef struct llm_ask {
   int64_t deadline_ns; /* 0: none; LLM_FOREVER too */
-  const char *prefer;  /* a client's id, taken if it is idle; or NULL */
+  /* Clients' ids: the first of them that is idle is taken, else any; these
+  ** and the list must live until READY or FAILED. */
+  const char *const *prefer;
+  const char *const *exclude; /* ids of clients that it must not be */
+  uint32_t n_prefer, n_exclude;
+  uint64_t tokens; /* estimated, of the request; 0: unknown */
   uint8_t priority;
   bool now; /* never wait: LLM_TIMEOUT instead of LLM_WAIT */
 } llm_ask;
@@ -292,7 +304,8 @@ struct llm_lease {
   void *blocked;       /* the thread that sleeps in llm_acquire, or NULL */
   uint64_t holding;    /* matches the place's while held */
   uint64_t lent_ticks; /* when it was lent */
-  const char *prefer;
+  const char *const *prefer;
+  uint32_t n_prefer;
   uint32_t n_models;
   uint8_t step; /* an llm_step */
   uint8_t err;  /* an llm_err, with LLM_FAILED */

@@ -183,6 +183,16 @@ void llm_model_renew(llm_model *model) {
   llm_idle_unlock(&model->idle);
 }
 
+void *llm_model_spec(llm_model *model, const char *id) {
+  const llm_factory *factory = &model->factory;
+  llm_place *place = factory->ref_spec ? lock_place(model, id) : NULL;
+  if (place == NULL) return NULL;
+  void *spec = place->spec;
+  if (spec != NULL) factory->ref_spec(factory->user, spec);
+  llm_idle_unlock(&model->idle);
+  return spec;
+}
+
 /* ---- rest -------------------------------------------------------------- */
 
 /* From a list to rest; returns the permits to be made. */

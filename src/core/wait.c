@@ -20,6 +20,7 @@ void llm_lease_prepare(llm_lease *lease, const llm_ask *ask,
       ask->deadline_ns != 0 ? ask->deadline_ns : LLM_FOREVER;
   lease->waiter.priority = ask->priority;
   lease->prefer = ask->prefer;
+  lease->n_prefer = ask->n_prefer;
   lease->place = NULL;
   lease->holding = 0;
   lease->err = LLM_OK;

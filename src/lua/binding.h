@@ -99,6 +99,7 @@ typedef struct LuaSpec {
   Value *packed;
   lua_State *L; /* main thread of the owner, with ref */
   int ref;
+  _Atomic uint32_t refs;
 } LuaSpec;
 
 /* Every function of ours has two upvalues: the binding, and the table of
@@ -137,7 +138,8 @@ Guard *slot_guard(const Binding *binding, uint32_t slot, uint64_t serial);
 void push_failure(lua_State *L, const Guard *guard, int cause);
 void push_deadlock(lua_State *L, const Guard *guard);
 
-/* callopts.c: a call's options {timeout, priority, prefer} at `index` */
+/* callopts.c: a call's options at `index`; what stays of them there must stay
+** until the call has been served */
 void check_ask(lua_State *L, int index, int64_t timeout_ns, llm_clock *clock,
                llm_ask *ask);
 
@@ -179,6 +181,7 @@ bool send_pool(lua_State *L, int index, ValueRef *ref, ValueRefusal *refusal);
 /* A spec from the normalised item {spec = table} or {bound = value} at index. */
 LuaSpec *make_spec(lua_State *L, int index);
 void push_spec(lua_State *L, const LuaSpec *spec);
+void free_spec(void *user, void *spec); /* of the core's factory */
 
 /* the others: each adds its functions to the table on top of the stack */
 void register_open(lua_State *L, Binding *binding);

@@ -1,8 +1,11 @@
 /*
-** callopts.c - the options of one call: timeout, priority, prefer.
+** callopts.c - the options of one call: timeout, priority, prefer, exclude,
+** tokens.
 **
 ** It checks and converts; every mistake is an argument error that names the
-** option and, for an unknown one, the nearest that exists.
+** option and, for an unknown one, the nearest that exists. Ids are copied into
+** a userdata that takes the options' stack index: a script may change its table
+** while the call waits.
 */
 #include "binding.h"
 
@@ -10,6 +13,8 @@
 #include <string.h>
 
 #include "../runtime/scheduler.h"
+
+#define MOST_TOKENS 1e15 /* and so no sum of them overflows */
 
 /* The argument's number as the user sees it: get_client's options are the
 ** third after self, acquire's the second, though both lie at one index. */
@@ -38,7 +43,8 @@ int64_t check_seconds(lua_State *L, int argument, int index, const char *name) {
 }
 
 static void unknown_option(lua_State *L, int argument, const char *name) {
-  static const char *const known[] = {"timeout", "priority", "prefer", NULL};
+  static const char *const known[] = {"timeout", "priority", "prefer",
+                                      "exclude", "tokens",   NULL};
   push_helper(L, HELPER_NEAREST);
   lua_pushstring(L, name);
   lua_newtable(L);
@@ -52,8 +58,8 @@ static void unknown_option(lua_State *L, int argument, const char *name) {
                     lua_tostring(L, -1));
   else
     lua_pushfstring(L,
-                    "unknown option '%s'; there are timeout, priority and "
-                    "prefer",
+                    "unknown option '%s'; there are timeout, priority, "
+                    "prefer, exclude and tokens",
                     name);
   luaL_argerror(L, argument, lua_tostring(L, -1));
 }
@@ -65,25 +71,120 @@ static void set_timeout(int64_t timeout_ns, llm_clock *clock, llm_ask *ask) {
                          : llm_time_after(llm_clock_now(clock), timeout_ns);
 }
 
-/* stack: ... key value */
-static void check_option(lua_State *L, int argument, const char *name,
+static uint8_t check_priority(lua_State *L, int argument) {
+  int ok;
+  lua_Integer level = lua_tointegerx(L, -1, &ok);
+  if (!ok || level < 0 || level >= LLM_PRIORITIES)
+    bad_option(L, argument, "%s must be 0, 1, 2 or 3 (a %s was given)",
+               "priority");
+  return (uint8_t)level;
+}
+
+static uint64_t check_tokens(lua_State *L, int argument) {
+  double n = lua_tonumber(L, -1);
+  if (lua_type(L, -1) != LUA_TNUMBER || isnan(n) || n < 0 || n >= MOST_TOKENS)
+    bad_option(L, argument,
+               "%s must be the request's tokens, 0 or more (a %s was given)",
+               "tokens");
+  return (uint64_t)ceil(n);
+}
+
+/* ---- lists of ids ------------------------------------------------------ */
+
+/* The value on the top is an id, where one may stand for a list, or a list of
+** ids. */
+static void check_ids(lua_State *L, int argument, const char *name,
+                      bool one_is_enough) {
+  if (one_is_enough && lua_type(L, -1) == LUA_TSTRING) return;
+  if (lua_type(L, -1) != LUA_TTABLE)
+    bad_option(L, argument,
+               one_is_enough ? "%s must be a client's id or a list of them, "
+                               "got a %s"
+                             : "%s must be a list of clients' ids, got a %s",
+               name);
+  for (lua_Integer i = 1; i <= (lua_Integer)lua_rawlen(L, -1); i++) {
+    if (lua_rawgeti(L, -1, i) != LUA_TSTRING)
+      bad_option(L, argument, "%s must have clients' ids in it, got a %s",
+                 name);
+    lua_pop(L, 1);
+  }
+}
+
+static size_t size_of_ids(lua_State *L, int index, uint32_t *count) {
+  size_t bytes = 0;
+  *count = 0;
+  if (lua_isnil(L, index)) return 0;
+  bool is_one = lua_type(L, index) == LUA_TSTRING;
+  lua_Integer n = is_one ? 1 : (lua_Integer)lua_rawlen(L, index);
+  for (lua_Integer i = 1; i <= n; i++) {
+    if (is_one)
+      lua_pushvalue(L, index);
+    else
+      lua_rawgeti(L, index, i);
+    bytes += lua_rawlen(L, -1) + 1;
+    lua_pop(L, 1);
+  }
+  *count = (uint32_t)n;
+  return bytes;
+}
+
+/* Copies the ids at `index` to `text`, points `ids` at them; returns the end.*/
+static char *copy_ids(lua_State *L, int index, const char **ids, uint32_t count,
+                      char *text) {
+  for (uint32_t i = 0; i < count; i++) {
+    size_t length;
+    if (lua_type(L, index) == LUA_TSTRING)
+      lua_pushvalue(L, index);
+    else
+      lua_rawgeti(L, index, (lua_Integer)i + 1);
+    const char *id = lua_tolstring(L, -1, &length);
+    memcpy(text, id, length + 1);
+    ids[i] = text;
+    text += length + 1;
+    lua_pop(L, 1);
+  }
+  return text;
+}
+
+/* The options at `index` give way to a copy of their ids. */
+static void keep_ids(lua_State *L, int index, llm_ask *ask) {
+  lua_getfield(L, index, "prefer");
+  lua_getfield(L, index, "exclude");
+  int prefer = lua_gettop(L) - 1, exclude = prefer + 1;
+  size_t bytes = size_of_ids(L, prefer, &ask->n_prefer);
+  bytes += size_of_ids(L, exclude, &ask->n_exclude);
+  uint32_t count = ask->n_prefer + ask->n_exclude;
+  const char **ids = lua_newuserdatauv(L, count * sizeof *ids + bytes, 0);
+  char *text = (char *)(ids + count);
+  text = copy_ids(L, prefer, ids, ask->n_prefer, text);
+  copy_ids(L, exclude, ids + ask->n_prefer, ask->n_exclude, text);
+  ask->prefer = ids;
+  ask->exclude = ids + ask->n_prefer;
+  lua_replace(L, index);
+  lua_pop(L, 2);
+}
+
+/* ---- all of them ------------------------------------------------------- */
+
+/* stack: ... key value; true: there are ids to be kept */
+static bool check_option(lua_State *L, int argument, const char *name,
                          llm_clock *clock, llm_ask *ask) {
   if (strcmp(name, "timeout") == 0) {
     set_timeout(check_seconds(L, argument, -1, "timeout"), clock, ask);
   } else if (strcmp(name, "priority") == 0) {
-    int ok;
-    lua_Integer level = lua_tointegerx(L, -1, &ok);
-    if (!ok || level < 0 || level >= LLM_PRIORITIES)
-      bad_option(L, argument, "%s must be 0, 1, 2 or 3 (a %s was given)",
-                 "priority");
-    ask->priority = (uint8_t)level;
+    ask->priority = check_priority(L, argument);
+  } else if (strcmp(name, "tokens") == 0) {
+    ask->tokens = check_tokens(L, argument);
   } else if (strcmp(name, "prefer") == 0) {
-    if (lua_type(L, -1) != LUA_TSTRING)
-      bad_option(L, argument, "%s must be a client's id, got a %s", "prefer");
-    ask->prefer = lua_tostring(L, -1); /* the options table holds it */
+    check_ids(L, argument, name, true);
+    return true;
+  } else if (strcmp(name, "exclude") == 0) {
+    check_ids(L, argument, name, false);
+    return true;
   } else {
     unknown_option(L, argument, name);
   }
+  return false;
 }
 
 void check_ask(lua_State *L, int index, int64_t timeout_ns, llm_clock *clock,
@@ -92,12 +193,15 @@ void check_ask(lua_State *L, int index, int64_t timeout_ns, llm_clock *clock,
   if (timeout_ns != LLM_FOREVER) set_timeout(timeout_ns, clock, ask);
   if (lua_isnil(L, index)) return;
   int argument = argument_number(L, index);
+  bool has_ids = false;
   luaL_argexpected(L, lua_istable(L, index), argument, "table");
   lua_pushnil(L);
   while (lua_next(L, index)) {
     if (lua_type(L, -2) != LUA_TSTRING)
       luaL_argerror(L, argument, "options are named: {timeout = seconds, ...}");
-    check_option(L, argument, lua_tostring(L, -2), clock, ask);
+    const char *name = lua_tostring(L, -2);
+    has_ids = check_option(L, argument, name, clock, ask) || has_ids;
     lua_pop(L, 1);
   }
+  if (has_ids) keep_ids(L, index, ask);
 }

@@ -14,17 +14,25 @@
 #include "../runtime/errors.h"
 #include "../runtime/scheduler.h"
 
+#define SPEC_TYPE "llmpool.spec"
+
 static const char infos_key = 'N'; /* registry: model's uid -> its info */
 
 /* ---- specs ------------------------------------------------------------- */
 
-static void free_spec(void *user, void *spec_pointer) {
+void free_spec(void *user, void *spec_pointer) {
   LuaSpec *spec = spec_pointer;
   (void)user;
-  if (spec == NULL) return;
+  if (spec == NULL || atomic_fetch_sub(&spec->refs, 1) > 1) return;
   value_unref(spec->packed);
   if (spec->L) luaL_unref(spec->L, LUA_REGISTRYINDEX, spec->ref);
   free(spec);
+}
+
+static void ref_spec(void *user, void *spec_pointer) {
+  LuaSpec *spec = spec_pointer;
+  (void)user;
+  atomic_fetch_add(&spec->refs, 1);
 }
 
 static Value *pack(lua_State *L, int index, const char *noun) {
@@ -54,7 +62,7 @@ LuaSpec *make_spec(lua_State *L, int index) {
     luaL_error(L, "not enough memory");
     return NULL;
   }
-  *spec = (LuaSpec){packed, bound ? worker_of(L)->L : NULL, ref};
+  *spec = (LuaSpec){packed, bound ? worker_of(L)->L : NULL, ref, 1};
   return spec;
 }
 
@@ -240,6 +248,7 @@ static int f_register(lua_State *L) {
   uint64_t uid = info->uid;
   llm_factory factory = {.user = info,
                          .free_spec = free_spec,
+                         .ref_spec = ref_spec,
                          .free_user = free_info,
                          .stepped = true,
                          .has_check = has_check};
@@ -285,6 +294,29 @@ static int f_add(lua_State *L) {
                         : llm_model_add(model, &client);
   lua_replace(L, 3); /* the id, for the message */
   return finish(L, err, model);
+}
+
+/* A reference of a spec, Lua's while something may raise. */
+static int spec_gc(lua_State *L) {
+  LuaSpec **spec = lua_touserdata(L, 1);
+  free_spec(NULL, *spec);
+  *spec = NULL;
+  return 0;
+}
+
+/* (pool, model, id) -> the item that the client is made from, or nil */
+static int f_item(lua_State *L) {
+  llm_model *model = check_model(L, check_pool(L, 1), 2);
+  const char *id = luaL_checkstring(L, 3);
+  LuaSpec **spec = lua_newuserdatauv(L, sizeof *spec, 0);
+  *spec = NULL;
+  luaL_setmetatable(L, SPEC_TYPE);
+  *spec = llm_model_spec(model, id);
+  if (*spec == NULL) return 0;
+  push_spec(L, *spec);
+  free_spec(NULL, *spec);
+  *spec = NULL;
+  return 1;
 }
 
 static int m_retire_client(lua_State *L) {
@@ -357,11 +389,10 @@ static int f_is_shared(lua_State *L) {
 }
 
 void register_open(lua_State *L, Binding *b) {
-  static const luaL_Reg functions[] = {{"register", f_register},
-                                       {"add", f_add},
-                                       {"is_sendable", f_is_sendable},
-                                       {"is_shared", f_is_shared},
-                                       {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"register", f_register},   {"add", f_add},
+      {"item", f_item},           {"is_sendable", f_is_sendable},
+      {"is_shared", f_is_shared}, {NULL, NULL}};
   static const luaL_Reg methods[] = {{"retire_client", m_retire_client},
                                      {"cool_down", m_cool_down},
                                      {"unregister_model", m_unregister_model},
@@ -370,8 +401,11 @@ void register_open(lua_State *L, Binding *b) {
                                      {"renew", m_renew},
                                      {"limit", m_limit},
                                      {NULL, NULL}};
+  static const luaL_Reg spec_metamethods[] = {{"__gc", spec_gc}, {NULL, NULL}};
   lua_newtable(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &infos_key);
+  new_type(L, b, SPEC_TYPE, NULL, spec_metamethods);
+  lua_pop(L, 2);
   set_functions(L, b, functions);
   lua_getfield(L, -1, "pool_methods");
   set_functions(L, b, methods);
