@@ -34,7 +34,9 @@ local events = {}
 ---@class llmpool.call_options
 ---@field timeout? number seconds to wait; 0: now or not at all
 ---@field priority? integer 0 to 3; higher ones go first; default 1
----@field prefer? string the id of the client that is wanted, if it is free
+---@field prefer? string|string[] ids: the first that is free is taken, else any
+---@field exclude? string[] ids of clients that are not wanted
+---@field tokens? number estimated, of the request, for clients with tpm
 
 --- Options of a model.
 ---@class llmpool.model_options
