@@ -3,6 +3,7 @@
 
 local llmpool = require "llmpool"
 local ledger = require "spec.support.ledger"
+local warned = require "spec.support.warned"
 
 local function plain(id)
   return { id = id, generate = function(_, request) return id .. request end }
@@ -12,13 +13,6 @@ local function pool_of(...)
   local pool = llmpool.new()
   pool:register_model("m", { ... })
   return pool
-end
-
--- What the test was warned of so far; taken, it is no failure of the test.
--- Builds without tests (a bare busted on build/) cannot tell: nil.
-local function warned()
-  local found, warnings = pcall(require, "warnings")
-  return found and warnings.take() or nil
 end
 
 local function message(fn, ...)
@@ -77,7 +71,7 @@ describe("a lease", function()
     collectgarbage()
     collectgarbage()
     assert.equal(1, pool:stats("m").leaked)
-    assert.matches("never returned", warned() or "never returned")
+    warned.of "client a of \"m\" was never returned"
     ledger.settled(pool)
   end)
 
@@ -91,7 +85,7 @@ describe("a lease", function()
     co = nil -- luacheck: ignore
     collectgarbage()
     collectgarbage()
-    assert.matches("never returned", warned() or "never returned")
+    warned.of "client a of \"m\" was never returned"
     ledger.settled(pool)
   end)
 

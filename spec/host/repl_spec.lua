@@ -96,16 +96,39 @@ describe("a session through a pipe as lua's:", function()
   end)
 end)
 
--- What a terminal shows: the keys are typed one group after the other, each
--- once the one before has brought its prompt.
+-- What a terminal shows. The steps are typed one after the other, each once
+-- what came after the one before has `after` in it (a prompt, unless it says
+-- something else), however long that takes.
+local TERMINAL = [[
+mark=0
+await() { # TEXT
+  until tail -c +$((mark + 1)) shown | sed 's/\x1b\[?*[0-9;]*[a-zA-Z]//g' |
+    grep -qF -- "$1"; do
+    kill -0 $session 2>/dev/null || return
+    sleep 0.02
+  done
+  mark=$(wc -c <shown)
+}
+mkfifo keys
+: >shown
+script -qfe -c '"$LUA" ARGS' /dev/null <keys >shown 2>&1 & session=$!
+exec 3>keys
+STEPS
+wait $session
+echo "status $?" >>shown
+exec 3>&-
+cat shown]]
+
 local function on_terminal(row)
-  local typed = {}
-  for _, keys in ipairs(row.keys) do
-    typed[#typed + 1] = ("sleep 0.3; printf %s"):format(host.quote(keys))
+  local steps = {}
+  for i, step in ipairs(row) do
+    if type(step) == "string" then step = { keys = step } end
+    steps[i] = ("await %s; printf %s >&3"):format(
+      host.quote(step.after or "> "), host.quote(step.keys))
   end
-  local run = host.run(host.program, { env = "TERM=xterm", sh = ([[
-{ %s; sleep 0.3; } | script -qe -c '"$LUA" %s' /dev/null
-echo "status $?"]]):format(table.concat(typed, "; "), row.args or "") })
+  local parts = { ARGS = row.args or "", STEPS = table.concat(steps, "\n") }
+  local run = host.run(row.program or host.program,
+    { env = "TERM=xterm", sh = TERMINAL:gsub("%u+", parts) })
   local shown = run.out:gsub("\27%[%??[%d;]*%a", ""):gsub("\r", "")
   return shown
 end
@@ -115,46 +138,53 @@ describe("a session on a terminal", function()
   teardown(host.close)
 
   it("begins with a banner and evaluates lines", function()
-    local shown = on_terminal { keys = { "6 * 7\n", "\4" } }
+    local shown = on_terminal { "6 * 7\n", "\4" }
     assert.matches("^llmpool [^\n]+\nLua 5%.4%.%d  Copyright", shown)
     assert.matches("> 6 %* 7\n42\n> \n", shown)
     assert.matches("status 0", shown)
   end)
 
   it("shows lua's banner alone under the name lua", function()
-    local shown = host.run(host.ours, { sh = [[
-      { sleep 0.3; printf '\4'; sleep 0.3; } |
-      script -qe -c '"$LUA"' /dev/null]] }).out
-    assert.matches("^Lua 5%.4", shown)
+    assert.matches("^Lua 5%.4", on_terminal { "\4", program = host.ours })
   end)
 
   it("drops what is typed at Ctrl-C and goes on", function()
-    local shown = on_terminal { keys = { "os.exit(5)", "\3", "'al' .. 'ive'\n",
-                                         "x = (\n", "\3", "1 + 1\n", "\4" } }
+    local shown = on_terminal { "os.exit(5)", { after = "(5)", keys = "\3" },
+                                "'al' .. 'ive'\n", "x = (\n",
+                                { after = ">> ", keys = "\3" },
+                                "1 + 1\n", "\4" }
     assert.matches("\nalive\n", shown)
     assert.matches("\n2\n", shown)
     assert.matches("status 0", shown)
   end)
 
+  it("is not killed by any number of Ctrl-C", function()
+    local shown = on_terminal { ("\3"):rep(50), "'al' .. 'ive'\n",
+                                { after = "alive", keys = "\4" } }
+    assert.matches("\nalive\n", shown)
+    assert.matches("status 0", shown)
+  end)
+
   it("interrupts a running line at Ctrl-C and goes on", function()
-    local shown = on_terminal { keys = { "while true do end\n", "\3",
-                                         "'al' .. 'ive'\n", "\4" } }
+    local shown = on_terminal { "print('run' .. 'ning') while true do end\n",
+                                { after = "running", keys = "\3" },
+                                "'al' .. 'ive'\n", "\4" }
     assert.matches("interrupted!\nstack traceback:\n\tstdin:1: in main", shown)
     assert.matches("\nalive\n", shown)
   end)
 
   it("leaves with the status of os.exit", function()
-    assert.matches("status 6", on_terminal { keys = { "os.exit(6)\n" } })
+    assert.matches("status 6", on_terminal { "os.exit(6)\n" })
   end)
 
   it("comes after a script with -i", function()
-    local shown = on_terminal { args = [[-i -e "x = 7"]],
-                                keys = { "x\n", "\4" } }
+    local shown = on_terminal { args = [[-i -e "x = 7"]], "x\n", "\4" }
     assert.matches("^Lua 5%.4[^\n]+\n> x\n7\n", shown)
   end)
 
   it("reads programs from io.read's terminal", function()
-    local shown = on_terminal { keys = { "io.read()\n", "typed\n", "\4" } }
+    local shown = on_terminal { "print('rea' .. 'dy'); return io.read()\n",
+                                { after = "ready", keys = "typed\n" }, "\4" }
     assert.matches("typed\ntyped\n", shown)
   end)
 end)

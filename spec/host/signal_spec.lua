@@ -68,9 +68,9 @@ local same = {
       until [ -s seen ]; do sleep 0.01; done
       kill -INT $!; wait $!; echo $?; cat seen]] },
   { "a session through a pipe", sh = [[
-      mkfifo lines
+      mkfifo lines; : >seen
       "$LUA" -i <lines >seen 2>&1 & pid=$!
-      { echo "io.write('1\n') io.stdout:flush() while true do end"
+      { echo "print(1) io.stdout:flush() while true do end"
         until grep -q '^1' seen; do sleep 0.01; done
         kill -INT $pid
         until grep -q 'interrupted' seen; do sleep 0.01; done

@@ -63,6 +63,8 @@ function M.version(text)
   return text:find "^llmpool %S+\nLua 5%.4%.%d  Copyright [^\n]+\n$"
 end
 
+local TIMED_OUT = 124 -- timeout(1)'s own exit status
+
 -- Variables of the caller's that would reach into what is run.
 local UNSET = "-u LUA_INIT -u LUA_INIT_5_4 -u LUA_PATH -u LUA_PATH_5_4 " ..
               "-u LUA_CPATH -u LUA_CPATH_5_4 LC_ALL=C TERM=dumb"
@@ -83,6 +85,10 @@ function M.run(program, row)
   write(place .. "in", row.stdin or "")
   if row.sh then write(place .. "run.sh", row.sh) end
   local _, how, code = os.execute(command_of(program, row))
+  if code == TIMED_OUT then
+    error("still running after 30 s; so far: " .. read(place .. "out") ..
+          read(place .. "err"), 0)
+  end
   local function plain(text)
     text = text:gsub(program:gsub("%p", "%%%0"), "LUA")
     text = text:gsub("skipping %d+ levels", "skipping levels")

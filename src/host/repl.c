@@ -17,10 +17,12 @@
 #include "host.h"
 #include "lineedit.h"
 
+/* Ctrl-C at any time but while a line runs; on a terminal only: the reader of
+** a pipe dies of it. */
+static volatile sig_atomic_t interrupted;
+
 /* Beside Lua's own statuses, which are not negative. */
 enum { NO_INPUT = -1, DROPPED = -2 };
-
-static volatile sig_atomic_t interrupted;
 
 static void on_sigint(int sig) {
   (void)sig;
@@ -44,7 +46,7 @@ static const char *push_prompt(lua_State *L, bool first) {
   return lua_tostring(L, -1);
 }
 
-static LineEditStatus edit_line(const LineEdit *editor, const char *prompt,
+static LineEditStatus read_line(const LineEdit *editor, const char *prompt,
                                 const char **line, size_t *length) {
   LineEditStatus status;
   interrupted = 0;
@@ -53,18 +55,6 @@ static LineEditStatus edit_line(const LineEdit *editor, const char *prompt,
     status = editor->feed(line, length);
   } while (status == LINEEDIT_MORE && !interrupted);
   editor->stop();
-  return status;
-}
-
-/* Ctrl-C while typing: caught on a terminal only; a pipe's reader dies. */
-static LineEditStatus read_line(const LineEdit *editor, const char *prompt,
-                                const char **line, size_t *length) {
-  struct sigaction catch = {.sa_handler = on_sigint}, before;
-  if (!isatty(STDIN_FILENO)) return edit_line(editor, prompt, line, length);
-  sigemptyset(&catch.sa_mask);
-  sigaction(SIGINT, &catch, &before);
-  LineEditStatus status = edit_line(editor, prompt, line, length);
-  sigaction(SIGINT, &before, NULL);
   if (status == LINEEDIT_MORE) puts("");
   return status;
 }
@@ -158,19 +148,32 @@ void repl_banner(bool is_lua) {
   fflush(stdout);
 }
 
-void repl_run(lua_State *L) {
+/* The line has been read, but Ctrl-C came before it could run. */
+static int run_line(lua_State *L) {
+  return interrupted ? DROPPED : host_call(L, 0, LUA_MULTRET);
+}
+
+static void run_lines(lua_State *L, const LineEdit *editor) {
   const int base = lua_gettop(L);
-  const char *name = host_rename(NULL); /* no name in front of errors here */
-  const LineEdit *editor = choose_editor();
   int status;
   while ((status = load_line(L, editor)) != NO_INPUT) {
-    if (status == LUA_OK) status = host_call(L, 0, LUA_MULTRET);
+    if (status == LUA_OK) status = run_line(L);
     if (status == LUA_OK)
       print_results(L, base);
     else if (status != DROPPED)
       host_report(L, status);
     lua_settop(L, base);
   }
+}
+
+void repl_run(lua_State *L) {
+  const char *name = host_rename(NULL); /* no name in front of errors here */
+  const bool catches = isatty(STDIN_FILENO);
+  struct sigaction catch = {.sa_handler = on_sigint}, before;
+  sigemptyset(&catch.sa_mask);
+  if (catches) sigaction(SIGINT, &catch, &before);
+  run_lines(L, choose_editor());
+  if (catches) sigaction(SIGINT, &before, NULL);
   puts("");
   fflush(stdout);
   host_rename(name);

@@ -50,13 +50,17 @@ static void on_sigint(int number) {
 }
 
 void runtime_catch_sigint(lua_State *L, bool on) {
+  static struct sigaction before; /* the prompt's own, say */
   struct sigaction action;
+  if (!on) {
+    sigaction(SIGINT, &before, NULL);
+    return;
+  }
   memset(&action, 0, sizeof action);
   sigemptyset(&action.sa_mask);
-  action.sa_handler = on ? on_sigint : SIG_DFL;
-  if (on) {
-    pending = 0;
-    interruptible = worker_of(L);
-  }
-  sigaction(SIGINT, &action, NULL);
+  action.sa_handler = on_sigint;
+  pending = 0;
+  interruptible = worker_of(L);
+  sigaction(SIGINT, &action, &before);
+  if (before.sa_handler == SIG_IGN) before.sa_handler = SIG_DFL; /* as lua.c */
 }
