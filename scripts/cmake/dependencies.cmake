@@ -36,6 +36,20 @@ if(LLMPOOL_READLINE)
   endif()
 endif()
 
+# libcurl 7.80 tells when a connection stands, so that each wait has a timeout
+# of its own.
+set(WITH_HTTP OFF)
+if(LLMPOOL_HTTP)
+  pkg_check_modules(CURL QUIET IMPORTED_TARGET GLOBAL libcurl>=7.80)
+  if(CURL_FOUND)
+    message(STATUS "Found libcurl ${CURL_VERSION}")
+    set(WITH_HTTP ON)
+  else()
+    message(STATUS "No libcurl (Debian: libcurl4-openssl-dev): llmpool.http is "
+                   "not built, and real clients have no way out")
+  endif()
+endif()
+
 # Lua's headers without its library: the module finds the symbols in whatever
 # interpreter loads it.
 add_library(lua_headers INTERFACE)

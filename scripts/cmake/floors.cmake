@@ -51,9 +51,17 @@ target_link_libraries(core PUBLIC Threads::Threads)
 
 add_library(runtime OBJECT ${runtime_sources} ${embedded_c})
 quote_from(runtime src/lua) # for embedded.c, which lies elsewhere
+if(IS_ABSOLUTE ${LLMPOOL_LUA_CMOD})
+  set(modules_from_program ${LLMPOOL_LUA_CMOD})
+else()
+  file(RELATIVE_PATH modules_from_program
+    /prefix/${CMAKE_INSTALL_BINDIR} /prefix/${LLMPOOL_LUA_CMOD})
+endif()
 target_compile_definitions(runtime PRIVATE
-  LLMPOOL_VERSION="${PROJECT_VERSION}")
-target_link_libraries(runtime PUBLIC lua_headers PkgConfig::UV Threads::Threads)
+  LLMPOOL_VERSION="${PROJECT_VERSION}"
+  LLMPOOL_MODULES_FROM_PROGRAM="${modules_from_program}")
+target_link_libraries(runtime PUBLIC
+  lua_headers PkgConfig::UV Threads::Threads ${CMAKE_DL_LIBS})
 
 if(NOT WITH_READLINE)
   list(FILTER host_sources EXCLUDE REGEX "/lineedit_readline\\.c$")

@@ -36,7 +36,8 @@ set_target_properties(llmpool_module PROPERTIES
   PREFIX ""
   OUTPUT_NAME llmpool
   LINKER_LANGUAGE C)
-target_link_libraries(llmpool_module PRIVATE PkgConfig::UV Threads::Threads)
+target_link_libraries(llmpool_module PRIVATE
+  PkgConfig::UV Threads::Threads ${CMAKE_DL_LIBS})
 export_only(llmpool_module "luaopen_*")
 
 # liblua is shared, and our symbols are visible (-rdynamic), so that C modules
@@ -47,5 +48,5 @@ set_target_properties(llmpool PROPERTIES
   ENABLE_EXPORTS ON
   LINKER_LANGUAGE C)
 target_link_libraries(llmpool PRIVATE
-  PkgConfig::LUA PkgConfig::UV Threads::Threads m
+  PkgConfig::LUA PkgConfig::UV Threads::Threads ${CMAKE_DL_LIBS} m
   $<$<BOOL:${WITH_READLINE}>:PkgConfig::READLINE>)

@@ -48,11 +48,31 @@ static void make_arg(lua_State *L, const Options *options) {
   lua_setglobal(L, "arg");
 }
 
+/* A searcher behind preload's, for llmpool.* before llmpool itself was asked
+** for: opening it fills preload. */
+static int search(lua_State *L) {
+  const char *name = luaL_checkstring(L, 1);
+  if (strncmp(name, "llmpool.", 8) != 0) return 0;
+  luaL_requiref(L, "llmpool", luaopen_llmpool, 0);
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  if (lua_getfield(L, -1, name) == LUA_TNIL) return 0;
+  lua_pushliteral(L, ":preload:");
+  return 2;
+}
+
 static void preload(lua_State *L) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   lua_pushcfunction(L, luaopen_llmpool);
   lua_setfield(L, -2, "llmpool");
-  lua_pop(L, 1);
+  lua_getglobal(L, LUA_LOADLIBNAME);
+  lua_getfield(L, -1, "searchers"); /* stack: preload package searchers */
+  for (lua_Integer i = luaL_len(L, -1); i >= 2; i--) {
+    lua_rawgeti(L, -1, i);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_pushcfunction(L, search);
+  lua_rawseti(L, -2, 2);
+  lua_pop(L, 3);
 }
 
 void host_open(lua_State *L, const Options *options) {

@@ -9,7 +9,9 @@
 #include "../runtime/loop.h"
 #include "../runtime/runtime.h"
 #include "binding.h"
+#include "cmodule.h"
 #include "embedded.h"
+#include "json.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -110,12 +112,14 @@ static void push_native(lua_State *L, Binding *b) {
   scope_open(L, b);
   simulate_open(L, b);
   thread_open(L, b);
+  json_open(L);
 }
 
 int luaopen_llmpool(lua_State *L) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &module_key) != LUA_TNIL) return 1;
   runtime_open(L);
   embedded_preload(L);
+  cmodules_preload(L);
   embedded_load(L, "llmpool");
   push_native(L, new_binding(L));
   lua_call(L, 1, 1);

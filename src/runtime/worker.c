@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api.h"
 #include "loop.h"
 #include "runtime.h"
 #include "scheduler.h"
@@ -157,4 +158,5 @@ void runtime_open(lua_State *L) {
   tasks_open(L, worker);
   coroutine_open(L, worker);
   exit_open(L, worker);
+  api_open(L);
 }

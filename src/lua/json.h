@@ -1,0 +1,46 @@
+/*
+** json.h - JSON in this state: its marks, the decoder, the encoder.
+**
+** An array is a table with the mark of arrays, so that [] stays apart from {};
+** null is one userdata a state. There is no tree in between: text becomes Lua
+** values directly, and the other way round.
+*/
+#ifndef LLMPOOL_JSON_H
+#define LLMPOOL_JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <lua.h>
+
+#include "../runtime/value.h"
+
+#define JSON_DEPTH 1000     /* of nesting, unless the caller says otherwise */
+#define JSON_MAX_DEPTH 5000 /* ... but no deeper: it costs the C stack */
+
+/* Of this state; a userdata in the registry holds it. */
+typedef struct Json {
+  const void *array_meta, *object_meta; /* the marks */
+  const void *null;
+} Json;
+
+/* Every function of the module has two upvalues: this, and the writer's cache.
+** Three more are the values that the pointers above belong to. */
+enum { JSON_STATE = 1, JSON_WRITER, JSON_ARRAY, JSON_OBJECT, JSON_NULL };
+
+/* Makes the marks and null, so that they can come from other states. */
+void json_open(lua_State *L);
+/* Pushes the functions' upvalues. [-0, +5, m] */
+void json_push_upvalues(lua_State *L);
+/* A ValueHook for null, which is one value in every state. */
+bool json_send_null(lua_State *L, int index, ValueRef *ref);
+
+/* Pushes the value that the text says; raises kind malformed. The text lives
+** on the stack. `json` is upvalue JSON_STATE of the running function. */
+void json_decode(lua_State *L, const char *text, size_t length, int max_depth);
+/* Pushes the text of the value at `index`; raises "bad argument #1". */
+void json_encode(lua_State *L, int index, bool pretty);
+
+int luaopen_llmpool_json(lua_State *L);
+
+#endif
