@@ -9,19 +9,19 @@
 local json = {}
 
 --- The value that a JSON text says. Arrays carry a mark, so that an empty one
---- stays an array; of equal keys the last wins; an integer beyond 64 bits becomes
---- a float. The text must be UTF-8, and nothing may follow the value.
---- Raises an error object of kind "malformed" with `line`, `column`, `position`.
+--- stays an array; of equal keys the last wins; an integer beyond 64 bits
+--- becomes a float. The text must be UTF-8, and nothing may follow the value.
+--- Raises kind "malformed" with `line`, `column` and `position`.
 ---@param text string
 ---@param options? {max_depth: integer} nesting allowed: 1000 unless given
 ---@return any value
 ---@nodiscard
 function json.decode(text, options) end
 
---- The JSON text of a value. Equal values give equal texts: keys are in order of
---- their bytes, floats have the fewest digits that bring them back. A table with
---- items is an array, another an object; json.array and json.object say it of
---- an empty one.
+--- The JSON text of a value. Equal values give equal texts: keys are in order
+--- of their bytes, floats have the fewest digits that bring them back. A table
+--- with items is an array, another an object; json.array and json.object say it
+--- of an empty one.
 --- Raises "bad argument" with the path to what JSON cannot say: nan and inf,
 --- functions, a table in itself, missing items, keys that are no strings,
 --- strings that are no UTF-8.
