@@ -232,7 +232,8 @@ static void l_escape(Encoder *e, unsigned char c) {
     text[1] = written[found - plain];
     l_put(e, text, 2);
   } else {
-    l_put(e, text, (size_t)snprintf(text, sizeof text, "\\u%04x", c));
+    int length = snprintf(text, sizeof text, "\\u%04x", c);
+    l_put(e, text, (size_t)length);
   }
 }
 
