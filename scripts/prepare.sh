@@ -51,6 +51,7 @@ missing_for() {
     need clang-format has clang-format
     need cppcheck has cppcheck
     need universal-ctags has ctags
+    need python3 has python3
   fi
   missing=${missing# }
 }

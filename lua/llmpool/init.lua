@@ -20,10 +20,6 @@ native.set_helpers {
   nearest = nearest,
 }
 
--- what C offers, for the other modules; also after busted has cleared
--- package.loaded
-package.preload["llmpool.native"] = function() return native end
-
 local methods = native.pool_methods
 methods.register_model = registration.register_model
 methods.add_client = registration.add_client
@@ -40,6 +36,11 @@ function methods.generate(pool, model, request, options)
   return pool:get_client(model, function(client)
     return client:generate(request)
   end, options)
+end
+
+-- Read on first use: most scripts of one provider know nothing of others.
+local function provider(name)
+  return function(t) return require "llmpool.providers.specs"[name](t) end
 end
 
 local llmpool = {
@@ -61,6 +62,10 @@ local llmpool = {
   trace_leaks = native.trace_leaks,
   client = registration.client,
   simulated = registration.simulated,
+  openai = provider "openai",
+  anthropic = provider "anthropic",
+  gemini = provider "gemini",
+  secret = native.secret,
 }
 
 tasks.extend(llmpool, native)

@@ -36,7 +36,7 @@ set_target_properties(llmpool_module PROPERTIES
   PREFIX ""
   OUTPUT_NAME llmpool
   LINKER_LANGUAGE C)
-target_link_libraries(llmpool_module PRIVATE m
+target_link_libraries(llmpool_module PRIVATE
   PkgConfig::UV Threads::Threads ${CMAKE_DL_LIBS})
 export_only(llmpool_module "luaopen_*")
 
@@ -47,6 +47,6 @@ add_executable(llmpool
 set_target_properties(llmpool PROPERTIES
   ENABLE_EXPORTS ON
   LINKER_LANGUAGE C)
-target_link_libraries(llmpool PRIVATE m
+target_link_libraries(llmpool PRIVATE
   PkgConfig::LUA PkgConfig::UV Threads::Threads ${CMAKE_DL_LIBS} m
   $<$<BOOL:${WITH_READLINE}>:PkgConfig::READLINE>)

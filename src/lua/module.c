@@ -12,6 +12,7 @@
 #include "cmodule.h"
 #include "embedded.h"
 #include "json.h"
+#include "secret.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -110,12 +111,10 @@ static void push_native(lua_State *L, Binding *b) {
   stats_open(L, b);
   task_open(L, b);
   scope_open(L, b);
-  chance_open(L, b);
-  crew_open(L, b);
-  recorder_open(L, b);
   simulate_open(L, b);
   thread_open(L, b);
   json_open(L);
+  secrets_open(L, b);
 }
 
 int luaopen_llmpool(lua_State *L) {

@@ -7,6 +7,7 @@
 */
 #include "binding.h"
 #include "json.h"
+#include "secret.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -288,6 +289,7 @@ static void push_core(lua_State *L, void *core) {
 bool send_pool(lua_State *L, int index, ValueRef *ref, ValueRefusal *refusal) {
   LuaPool *pool = luaL_testudata(L, index, POOL_TYPE);
   if (json_send_null(L, index, ref)) return true;
+  if (send_secret(L, index, ref)) return true;
   if (luaL_testudata(L, index, CLIENT_TYPE)) {
     refusal->what = "a client";
     refusal->remedy = "acquire one in the thread";

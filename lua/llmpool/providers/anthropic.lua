@@ -1,0 +1,198 @@
+-- Anthropic's messages: where they go, how they are answered, streamed or not.
+--
+-- One idea: an answer is a list of blocks, and a stream is the same list told
+-- block by block; both are read into pieces. What a request becomes is
+-- anthropic_request.lua's; sending, errors and timeouts are upstream.lua's.
+
+local json = require "llmpool.json"
+local translate = require "llmpool.providers.anthropic_request"
+local request = require "llmpool.providers.request"
+local usage = require "llmpool.providers.usage"
+
+local given = request.given
+
+local anthropic = {
+  name = "anthropic", base_url = "https://api.anthropic.com",
+  request = translate.request,
+}
+
+function anthropic.url(config)
+  -- its own libraries take the address without /v1, others write it with it
+  local base = config.base_url:gsub("/v1$", "")
+  return base .. "/v1/messages"
+end
+
+function anthropic.headers(config, key)
+  return {
+    ["x-api-key"] = key,
+    ["anthropic-version"] = config.api_version or "2023-06-01",
+  }
+end
+
+-- ---- answers ---------------------------------------------------------------
+
+local FINISHES = {
+  end_turn = "stop", stop_sequence = "stop", max_tokens = "length",
+  model_context_window_exceeded = "length", tool_use = "tool_calls",
+  refusal = "content_filter",
+}
+
+local function finish_of(reason, state)
+  if type(reason) ~= "string" then return nil end
+  local finish = FINISHES[reason] or reason
+  -- the answer in JSON came as a tool's input: no tool is called
+  if finish == "tool_calls" and state.json_name and state.calls == 0 then
+    return "stop"
+  end
+  return finish
+end
+
+local function call_piece(state, id, name, arguments)
+  local index = state.calls
+  state.calls = index + 1
+  return { tool_calls = { { index = index, id = id, type = "function",
+    ["function"] = { name = name, arguments = arguments } } } }
+end
+
+local function arguments_of(input)
+  if type(input) ~= "table" then return "{}" end
+  return json.encode(input)
+end
+
+-- A whole block, as a piece.
+local function block_piece(state, block)
+  if block.type == "text" then return { text = block.text } end
+  if block.type == "thinking" then return { reasoning = block.thinking } end
+  if block.type ~= "tool_use" then return nil end
+  if block.name == state.json_name then
+    return { text = arguments_of(block.input) }
+  end
+  return call_piece(state, block.id, block.name, arguments_of(block.input))
+end
+
+local function is_thinking(block)
+  return block.type == "thinking" or block.type == "redacted_thinking"
+end
+
+local function new_state(asked)
+  return { calls = 0, json_name = asked and translate.json_name(asked),
+           blocks = {}, thoughts = {}, usage = {} }
+end
+
+--- Takes a decoded answer into `answer`; nil and why, where it is none.
+-- @param asked table: the request, in its one form
+function anthropic.read(body, answer, asked)
+  if type(body.content) ~= "table" then return nil, "it has no content" end
+  local state = new_state(asked)
+  for _, block in ipairs(body.content) do
+    local piece = block_piece(state, block)
+    if piece then answer:add(piece) end
+    if is_thinking(block) then
+      state.thoughts[#state.thoughts + 1] = block
+    end
+  end
+  answer:add {
+    finish_reason = finish_of(body.stop_reason, state),
+    usage = usage.anthropic(body.usage), id = body.id, model = body.model,
+    thinking_blocks = state.thoughts[1] and state.thoughts or nil,
+  }
+  return true
+end
+
+local function canonical(text)
+  if text == "" then return "{}" end
+  local ok, value = pcall(json.decode, text)
+  return ok and type(value) == "table" and json.encode(value) or text
+end
+
+--- The one form of a call's arguments: an object has no text of its own here.
+anthropic.settle = canonical
+
+-- ---- streams ---------------------------------------------------------------
+
+anthropic.reader = new_state
+
+local events = {}
+
+function events.message_start(state, data)
+  local message = type(data.message) == "table" and data.message or {}
+  for name, value in pairs(message.usage or {}) do state.usage[name] = value end
+  return { id = message.id, model = message.model }
+end
+
+-- Some backends give the input whole, where the block starts.
+local function begun(input)
+  return type(input) == "table" and next(input) ~= nil and json.encode(input)
+    or ""
+end
+
+function events.content_block_start(state, data)
+  local block = type(data.content_block) == "table" and data.content_block
+    or {}
+  state.blocks[data.index or 0] = block
+  if is_thinking(block) then
+    state.thoughts[#state.thoughts + 1] = block
+  elseif block.type == "tool_use" and block.name ~= state.json_name then
+    block.call = state.calls
+    return call_piece(state, block.id, block.name, begun(block.input))
+  elseif block.type == "text" and block.text ~= "" then
+    return { text = block.text }
+  end
+end
+
+local deltas = {}
+
+function deltas.text_delta(_, _, delta) return { text = delta.text } end
+
+function deltas.thinking_delta(_, block, delta)
+  block.thinking = (block.thinking or "") .. (delta.thinking or "")
+  return { reasoning = delta.thinking }
+end
+
+function deltas.signature_delta(_, block, delta)
+  block.signature = (block.signature or "") .. (delta.signature or "")
+end
+
+function deltas.input_json_delta(state, block, delta)
+  if delta.partial_json == "" then return nil end
+  if block.name == state.json_name then return { text = delta.partial_json } end
+  return { tool_calls = { { index = block.call,
+    ["function"] = { arguments = delta.partial_json } } } }
+end
+
+function events.content_block_delta(state, data)
+  local delta = type(data.delta) == "table" and data.delta or {}
+  local read = deltas[delta.type]
+  return read and read(state, state.blocks[data.index or 0] or {}, delta)
+end
+
+-- The counts are of the whole so far. Some backends tell only here what was
+-- read.
+function events.message_delta(state, data)
+  for name, value in pairs(given(data.usage) and data.usage or {}) do
+    if given(value) then state.usage[name] = value end
+  end
+  local delta = type(data.delta) == "table" and data.delta or {}
+  return { finish_reason = finish_of(delta.stop_reason, state),
+           usage = usage.anthropic(state.usage),
+           thinking_blocks = state.thoughts[1] and state.thoughts or nil }
+end
+
+--- Puts the pieces of a decoded event into the list.
+-- @return true where the event is the last
+function anthropic.pieces(state, data, list)
+  if data.type == "message_stop" then return true end
+  local read = events[data.type]
+  list[1] = read and read(state, data) or nil
+end
+
+--- Nothing but message_stop ends a stream well.
+function anthropic.ends_quietly(answer, _, config)
+  return config.requires_done == false and answer:is_finished()
+end
+
+function anthropic.new(config, names)
+  return require "llmpool.providers.upstream".new(anthropic, config, names)
+end
+
+return anthropic

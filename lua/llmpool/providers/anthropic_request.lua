@@ -1,0 +1,297 @@
+-- What a request in OpenAI's form becomes at Anthropic.
+--
+-- One idea: each message becomes a list of blocks; what the formats have in
+-- common is renamed, what Anthropic cannot do (penalties, logprobs, a seed) is
+-- left out, what this file does not know passes untouched, so that Anthropic's
+-- own fields (top_k, thinking, cache_control, its own tools) can be given.
+
+local request = require "llmpool.providers.request"
+
+local given, bad = request.given, request.bad
+
+local translate = {}
+
+local MAX_TOKENS = 4096 -- Anthropic wants a limit; this one where none is given
+
+-- read here, and given out under other names
+local READ = "messages max_tokens max_completion_tokens stop tools tool_choice "
+  .. "parallel_tool_calls response_format reasoning_effort user stream system "
+  .. "stream_options service_tier"
+-- OpenAI's, without a counterpart
+local DROPPED = "n logprobs top_logprobs logit_bias frequency_penalty "
+  .. "presence_penalty seed modalities audio prediction web_search_options "
+  .. "verbosity store prompt_cache_key safety_identifier"
+
+-- ---- content ---------------------------------------------------------------
+
+local function source_of(url, where)
+  local mime, data = request.data_url(url, where)
+  if mime then return { type = "base64", media_type = mime, data = data } end
+  return { type = "url", url = url }
+end
+
+local parts = {}
+
+function parts.text(part)
+  if part.text == "" then return nil end
+  return part
+end
+
+function parts.refusal(part) return { type = "text", text = part.refusal } end
+
+function parts.image_url(part, where)
+  return { type = "image", cache_control = part.cache_control,
+           source = source_of(request.image_url(part, where), where) }
+end
+
+function parts.file(part, where)
+  local file = type(part.file) == "table" and part.file or {}
+  if type(file.file_data) == "string" then
+    return { type = "document", title = file.filename,
+             source = source_of(file.file_data, where) }
+  end
+  return { type = "document", title = file.filename,
+           source = { type = "file", file_id = file.file_id } }
+end
+
+function parts.input_audio(_, where)
+  bad("%s is audio, which Anthropic does not take", where)
+end
+
+local function blocks_of(content, where)
+  local blocks = {}
+  request.each_part(content, where, function(part, place)
+    local convert = parts[part.type]
+    if convert then part = convert(part, place) end
+    blocks[#blocks + 1] = part
+  end)
+  return blocks
+end
+
+local function is_bare(block)
+  for name in pairs(block) do
+    if name ~= "type" and name ~= "text" then return false end
+  end
+  return block.type == "text"
+end
+
+-- A single text goes as a string, as most do.
+local function plain(blocks)
+  return #blocks == 1 and is_bare(blocks[1]) and blocks[1].text or blocks
+end
+
+-- ---- messages --------------------------------------------------------------
+
+local function add_calls(blocks, calls, where)
+  for i, call in ipairs(given(calls) and calls or {}) do
+    local place = ("%s.tool_calls[%d]"):format(where, i)
+    if type(call["function"]) ~= "table" or type(call["function"].name)
+      ~= "string" then
+      bad("%s needs function = {name, arguments}", place)
+    end
+    blocks[#blocks + 1] = { type = "tool_use", id = call.id,
+      name = call["function"].name, input = request.arguments(call, place) }
+  end
+end
+
+local function assistant(message, where)
+  local blocks = {}
+  for _, block in ipairs(given(message.thinking_blocks)
+    and message.thinking_blocks or {}) do
+    blocks[#blocks + 1] = block
+  end
+  for _, block in ipairs(blocks_of(message.content, where)) do
+    blocks[#blocks + 1] = block
+  end
+  add_calls(blocks, message.tool_calls, where)
+  return blocks
+end
+
+local function tool_result(message, where)
+  if not given(message.tool_call_id) then
+    bad("%s needs the tool_call_id that it answers", where)
+  end
+  return { { type = "tool_result", tool_use_id = message.tool_call_id,
+             content = plain(blocks_of(message.content, where)),
+             is_error = message.is_error } }
+end
+
+local ROLES = { user = "user", assistant = "assistant", tool = "user" }
+
+local function convert(message, where)
+  if message.role == "user" then return blocks_of(message.content, where) end
+  if message.role == "assistant" then return assistant(message, where) end
+  return tool_result(message, where)
+end
+
+-- The results of several calls, and what the user says after them, are one
+-- message.
+local function put(messages, role, blocks, merges)
+  local last = messages[#messages]
+  if merges and last and last.role == role then
+    for _, block in ipairs(blocks) do
+      last.content[#last.content + 1] = block
+    end
+  elseif #blocks > 0 then
+    messages[#messages + 1] = { role = role, content = blocks }
+  end
+end
+
+local function is_system(role)
+  return role == "system" or role == "developer"
+end
+
+local function messages_of(list)
+  local messages, after_tool = {}, false
+  for i, message in ipairs(list) do
+    local where = ("messages[%d]"):format(i)
+    if not is_system(message.role) then
+      local role = ROLES[message.role]
+      if not role then
+        bad("%s has the role \"%s\"; there are system, developer, user, "
+          .. "assistant and tool", where, message.role)
+      end
+      put(messages, role, convert(message, where), after_tool)
+      after_tool = message.role == "tool"
+    end
+  end
+  for _, message in ipairs(messages) do
+    message.content = plain(message.content)
+  end
+  return messages
+end
+
+-- Texts become one text; blocks with fields of their own stay blocks.
+local function joined(blocks)
+  local texts = {}
+  for i, block in ipairs(blocks) do
+    if not is_bare(block) then return blocks end
+    texts[i] = block.text
+  end
+  return texts[1] and table.concat(texts, "\n\n") or nil
+end
+
+local function system_of(r, extra)
+  local blocks = given(r.system) and blocks_of(r.system, "system") or {}
+  for i, message in ipairs(r.messages) do
+    if is_system(message.role) then
+      local where = ("messages[%d]"):format(i)
+      for _, block in ipairs(blocks_of(message.content, where)) do
+        blocks[#blocks + 1] = block
+      end
+    end
+  end
+  if extra then blocks[#blocks + 1] = { type = "text", text = extra } end
+  return joined(blocks)
+end
+
+-- ---- tools and JSON --------------------------------------------------------
+
+local function tool_of(tool, i)
+  if tool.type ~= "function" then return tool end -- one of Anthropic's own
+  local f = tool["function"]
+  if type(f) ~= "table" or type(f.name) ~= "string" then
+    bad("tools[%d] needs function = {name, parameters}", i)
+  end
+  local result = request.rest(tool, "type function")
+  result.name, result.description = f.name, f.description
+  result.input_schema = given(f.parameters) and f.parameters
+    or { type = "object", properties = {} }
+  return result
+end
+
+local CHOICES = { auto = "auto", required = "any", none = "none" }
+
+local function choice_of(choice)
+  if not given(choice) then return nil end
+  if type(choice) == "string" then
+    if not CHOICES[choice] then
+      bad("tool_choice must be auto, required, none or a function, got \"%s\"",
+        choice)
+    end
+    return { type = CHOICES[choice] }
+  end
+  if choice.type ~= "function" then return request.copy(choice) end
+  return { type = "tool", name = (choice["function"] or {}).name }
+end
+
+--- The name of the tool whose input is the answer in JSON, or nil.
+function translate.json_name(r)
+  local _, name = request.schema(r.response_format)
+  return name
+end
+
+local function add_tools(body, r)
+  local tools = {}
+  for i, tool in ipairs(given(r.tools) and r.tools or {}) do
+    tools[i] = tool_of(tool, i)
+  end
+  body.tool_choice = #tools > 0 and choice_of(r.tool_choice) or nil
+  local schema, name = request.schema(r.response_format)
+  if schema then
+    body.tool_choice = #tools == 0 and { type = "tool", name = name }
+      or body.tool_choice or { type = "any" }
+    tools[#tools + 1] = { name = name, input_schema = schema,
+      description = "Give the answer by calling this tool." }
+    -- thinking and a tool that must be called exclude each other
+    if body.thinking and body.thinking.type ~= "disabled" then
+      body.tool_choice = { type = "auto" }
+    end
+  end
+  if #tools > 0 then body.tools = tools end
+  if r.parallel_tool_calls == false and #tools > 0 then
+    body.tool_choice = body.tool_choice or { type = "auto" }
+    body.tool_choice.disable_parallel_tool_use = true
+  end
+end
+
+local ONLY_JSON = "Answer with one JSON object and with nothing else."
+
+local function wants_json(r)
+  return type(r.response_format) == "table"
+    and r.response_format.type == "json_object"
+end
+
+-- ---- the rest --------------------------------------------------------------
+
+local BUDGETS = { minimal = 1024, low = 1024, medium = 4096, high = 16384 }
+
+-- What is thought counts as output here, so the room for it is added.
+local function add_thinking(body, effort)
+  if not given(effort) or body.thinking ~= nil or effort == "none" then
+    return
+  end
+  local budget = BUDGETS[effort]
+  if not budget then
+    bad("reasoning_effort must be none, minimal, low, medium or high, got %s",
+      tostring(effort))
+  end
+  body.thinking = { type = "enabled", budget_tokens = budget }
+  body.max_tokens = body.max_tokens + budget
+end
+
+local TIERS = { default = "standard_only", auto = "auto",
+                standard_only = "standard_only" }
+
+--- The body of a request for messages.
+function translate.request(r, config, model, streamed)
+  if given(r.n) and r.n ~= 1 then
+    bad("n is %s, and Anthropic gives one choice", tostring(r.n))
+  end
+  local body = request.rest(r, READ, DROPPED)
+  body.model = given(r.model) and r.model or model
+  body.max_tokens = request.max_tokens(r) or config.max_tokens or MAX_TOKENS
+  body.messages = messages_of(r.messages)
+  body.system = system_of(r, wants_json(r) and ONLY_JSON or nil)
+  body.stop_sequences = body.stop_sequences or request.list(r.stop)
+  body.stream = streamed or nil
+  body.service_tier = given(r.service_tier) and TIERS[r.service_tier] or nil
+  if given(r.user) and body.metadata == nil then
+    body.metadata = { user_id = r.user }
+  end
+  add_thinking(body, r.reasoning_effort)
+  add_tools(body, r)
+  return body
+end
+
+return translate

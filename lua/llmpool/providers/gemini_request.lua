@@ -1,0 +1,312 @@
+-- What a request in OpenAI's form becomes at Gemini.
+--
+-- One idea: each message becomes a content with parts, each setting a field of
+-- generationConfig under its own name; what Gemini has no place for is left
+-- out, what this file does not know passes untouched (safetySettings,
+-- cachedContent, fields of a generationConfig of the caller's own).
+
+local json = require "llmpool.json"
+local request = require "llmpool.providers.request"
+local schema = require "llmpool.providers.schema"
+
+local given, bad = request.given, request.bad
+
+local translate = {}
+
+local READ = "messages max_tokens max_completion_tokens stop tools tool_choice "
+  .. "response_format reasoning_effort stream model temperature top_p top_k n "
+  .. "seed presence_penalty frequency_penalty logprobs top_logprobs "
+  .. "generationConfig systemInstruction modalities"
+local DROPPED = "stream_options parallel_tool_calls user service_tier "
+  .. "logit_bias audio prediction web_search_options verbosity store metadata "
+  .. "prompt_cache_key safety_identifier"
+
+-- ---- content ---------------------------------------------------------------
+
+local function blob(url, where)
+  local mime, data = request.data_url(url, where)
+  if mime then return { inlineData = { mimeType = mime, data = data } } end
+  return { fileData = { mimeType = request.type_of_url(url), fileUri = url } }
+end
+
+local parts = {}
+
+function parts.text(part) return { text = part.text } end
+
+function parts.refusal(part) return { text = part.refusal } end
+
+function parts.image_url(part, where)
+  return blob(request.image_url(part, where), where)
+end
+
+function parts.input_audio(part, where)
+  local audio = part.input_audio
+  if type(audio) ~= "table" or type(audio.data) ~= "string" then
+    bad("%s needs input_audio = {data, format}", where)
+  end
+  return { inlineData = { mimeType = "audio/" .. (audio.format or "wav"),
+                          data = audio.data } }
+end
+
+function parts.file(part, where)
+  local file = type(part.file) == "table" and part.file or {}
+  local url = file.file_data or file.file_id
+  if type(url) ~= "string" then
+    bad("%s needs file = {file_data = ...}, a data URL, or file_id", where)
+  end
+  return blob(url, where)
+end
+
+local function parts_of(content, where)
+  local list = {}
+  request.each_part(content, where, function(part, place)
+    local convert = parts[part.type]
+    if convert then part = convert(part, place) end
+    list[#list + 1] = part
+  end)
+  return list
+end
+
+-- ---- messages --------------------------------------------------------------
+
+local function signature_of(call)
+  local google = type(call.extra_content) == "table"
+    and call.extra_content.google
+  return type(google) == "table" and google.thought_signature or nil
+end
+
+local function assistant(message, where)
+  local list = parts_of(message.content, where)
+  for i, call in ipairs(given(message.tool_calls) and message.tool_calls
+    or {}) do
+    local place = ("%s.tool_calls[%d]"):format(where, i)
+    local f = call["function"]
+    if type(f) ~= "table" or type(f.name) ~= "string" then
+      bad("%s needs function = {name, arguments}", place)
+    end
+    list[#list + 1] = {
+      functionCall = { name = f.name, args = json.object(request.copy(
+        request.arguments(call, place))) },
+      thoughtSignature = signature_of(call),
+    }
+  end
+  return list
+end
+
+-- What a tool answered: an object as it is, anything else under a name.
+local function result_of(content)
+  local text = request.text(given(content) and content or "")
+  local ok, value = pcall(json.decode, text)
+  if ok and type(value) == "table" and not json.is_array(value) then
+    return value
+  end
+  return { result = text }
+end
+
+local function tool(message, where, names)
+  local name = given(message.name) and message.name
+    or names[message.tool_call_id]
+  if type(name) ~= "string" then
+    bad("%s answers the call %s, which no message before it made", where,
+      tostring(message.tool_call_id))
+  end
+  return { { functionResponse = { name = name,
+                                  response = result_of(message.content) } } }
+end
+
+local function is_system(role)
+  return role == "system" or role == "developer"
+end
+
+local function convert(message, where, names)
+  if message.role == "user" then
+    return "user", parts_of(message.content, where)
+  elseif message.role == "assistant" then
+    return "model", assistant(message, where)
+  elseif message.role == "tool" then
+    return "user", tool(message, where, names)
+  end
+  bad("%s has the role \"%s\"; there are system, developer, user, assistant "
+    .. "and tool", where, message.role)
+end
+
+-- The results of one turn's calls must stand in one content.
+local function contents_of(messages)
+  local contents, names = {}, request.called_names(messages)
+  local after_tool = false
+  for i, message in ipairs(messages) do
+    if not is_system(message.role) then
+      local role, list = convert(message, ("messages[%d]"):format(i), names)
+      local is_tool = message.role == "tool"
+      if is_tool and after_tool then
+        local last = contents[#contents].parts
+        last[#last + 1] = list[1]
+      elseif #list > 0 then
+        contents[#contents + 1] = { role = role, parts = list }
+      end
+      after_tool = is_tool
+    end
+  end
+  return contents
+end
+
+local function system_of(r)
+  local list = {}
+  for i, message in ipairs(r.messages) do
+    if is_system(message.role) then
+      local where = ("messages[%d]"):format(i)
+      for _, part in ipairs(parts_of(message.content, where)) do
+        list[#list + 1] = part
+      end
+    end
+  end
+  if given(r.systemInstruction) then return r.systemInstruction end
+  return #list > 0 and { parts = list } or nil
+end
+
+-- ---- tools -----------------------------------------------------------------
+
+local function declaration(f, i)
+  if type(f) ~= "table" or type(f.name) ~= "string" then
+    bad("tools[%d] needs function = {name, parameters}", i)
+  end
+  local result = request.rest(f, "parameters strict")
+  if given(f.parameters) then
+    local cleaned = schema.clean(f.parameters)
+    if cleaned then
+      result.parameters = cleaned
+    else
+      result.parametersJsonSchema = f.parameters
+    end
+  end
+  return result
+end
+
+local function tools_of(r)
+  local functions, tools = {}, {}
+  for i, entry in ipairs(given(r.tools) and r.tools or {}) do
+    if entry.type == "function" then
+      functions[#functions + 1] = declaration(entry["function"], i)
+    else
+      tools[#tools + 1] = entry -- one of Gemini's own
+    end
+  end
+  if #functions > 0 then
+    table.insert(tools, 1, { functionDeclarations = functions })
+  end
+  return #tools > 0 and tools or nil
+end
+
+local MODES = { auto = "AUTO", required = "ANY", none = "NONE" }
+
+local function tool_config(choice)
+  if not given(choice) then return nil end
+  local calling
+  if type(choice) == "string" then
+    calling = MODES[choice] and { mode = MODES[choice] }
+  elseif choice.type == "function" then
+    calling = { mode = "ANY", allowedFunctionNames = {
+      (choice["function"] or {}).name } }
+  end
+  if not calling then
+    bad("tool_choice must be auto, required, none or a function, got %s",
+      type(choice) == "string" and '"' .. choice .. '"' or type(choice))
+  end
+  return { functionCallingConfig = calling }
+end
+
+-- ---- settings --------------------------------------------------------------
+
+local RENAMED = {
+  temperature = "temperature", top_p = "topP", top_k = "topK", seed = "seed",
+  n = "candidateCount", presence_penalty = "presencePenalty",
+  frequency_penalty = "frequencyPenalty", logprobs = "responseLogprobs",
+  top_logprobs = "logprobs",
+}
+
+local function add_format(config, format)
+  if type(format) ~= "table" then return end
+  if format.type == "json_object" then
+    config.responseMimeType = "application/json"
+  end
+  local wanted = request.schema(format)
+  if not wanted then return end
+  config.responseMimeType = "application/json"
+  local cleaned = schema.clean(wanted)
+  if cleaned then
+    config.responseSchema = cleaned
+  else
+    config.responseJsonSchema = wanted
+  end
+end
+
+-- As Google's own translation of OpenAI's efforts has it.
+local BUDGETS = { none = 0, minimal = 1024, low = 1024, medium = 8192,
+                  high = 24576 }
+
+local function add_thinking(config, effort, model)
+  if not given(effort) then return end
+  if not BUDGETS[effort] then
+    bad("reasoning_effort must be none, minimal, low, medium or high, got %s",
+      tostring(effort))
+  end
+  local by_level = model:find("gemini-3", 1, true) and effort ~= "none"
+  config.thinkingConfig = by_level and { thinkingLevel = effort }
+    or { thinkingBudget = BUDGETS[effort] }
+end
+
+local function settings_of(r, client, model)
+  local config = {}
+  for name, own in pairs(RENAMED) do
+    if given(r[name]) then config[own] = r[name] end
+  end
+  config.maxOutputTokens = request.max_tokens(r) or client.max_tokens
+  config.stopSequences = request.list(r.stop)
+  if given(r.modalities) then
+    config.responseModalities = {}
+    for i, name in ipairs(r.modalities) do
+      config.responseModalities[i] = name:upper()
+    end
+  end
+  add_format(config, r.response_format)
+  add_thinking(config, r.reasoning_effort, model)
+  for name, value in pairs(given(r.generationConfig) and r.generationConfig
+    or {}) do
+    config[name] = value
+  end
+  return next(config) and config or nil
+end
+
+--- The body of a request for content.
+function translate.request(r, client, model)
+  local body = request.rest(r, READ, DROPPED)
+  body.contents = contents_of(r.messages)
+  body.systemInstruction = system_of(r)
+  body.tools = tools_of(r)
+  body.toolConfig = body.toolConfig
+    or (body.tools and tool_config(r.tool_choice)) or nil
+  body.generationConfig = settings_of(r, client, model)
+  return body
+end
+
+-- ---- embeddings ------------------------------------------------------------
+
+local function embed_one(text, r, model)
+  local body = request.rest(r, "input dimensions encoding_format user model")
+  body.model = model:find("/", 1, true) and model or "models/" .. model
+  body.content = { parts = { { text = text } } }
+  body.outputDimensionality = r.dimensions
+  return body
+end
+
+--- The body of a request for embeddings, and the operation that takes it.
+function translate.embed_request(r, _, model)
+  if type(r.input) == "string" then return embed_one(r.input, r, model) end
+  local requests = {}
+  for i, text in ipairs(r.input) do
+    requests[i] = embed_one(text, r, model)
+  end
+  return { requests = requests }, "embed_list"
+end
+
+return translate

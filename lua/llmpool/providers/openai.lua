@@ -1,0 +1,209 @@
+-- OpenAI's chat completions and embeddings, and whoever speaks them: vLLM,
+-- llama.cpp, Ollama, OpenRouter, Azure.
+--
+-- One idea: the request's one form is this format, so it goes out as it came,
+-- with only the model, the stream and the usage asked for; and what comes back
+-- is read leniently, since every server leaves out something else. Sending,
+-- errors and timeouts are upstream.lua's.
+
+local request = require "llmpool.providers.request"
+local usage = require "llmpool.providers.usage"
+
+local given = request.given
+
+local openai = { name = "openai", base_url = "https://api.openai.com/v1" }
+
+-- ---- where to --------------------------------------------------------------
+
+local PATHS = { chat = "/chat/completions", embed = "/embeddings" }
+
+-- Azure's deployments are models in the path.
+local function azure_url(config, path, model)
+  return ("%s/openai/deployments/%s%s?api-version=%s"):format(config.base_url,
+    model, path, config.api_version)
+end
+
+--- @param operation string: "chat" or "embed"
+function openai.url(config, operation, model)
+  local path = PATHS[operation]
+  if config.azure then return azure_url(config, path, model) end
+  local url = config.base_url .. path
+  if config.api_version then
+    url = url .. "?api-version=" .. config.api_version
+  end
+  return url
+end
+
+function openai.headers(config, key)
+  local headers = {
+    ["OpenAI-Organization"] = config.organization,
+    ["OpenAI-Project"] = config.project,
+  }
+  if config.azure then
+    headers["api-key"] = key
+  elseif key then
+    headers.Authorization = "Bearer " .. key
+  end
+  return headers
+end
+
+-- ---- requests --------------------------------------------------------------
+
+local function is_empty_list(value)
+  return type(value) == "table" and next(value) == nil
+end
+
+--- The body of a chat request. What is not touched here passes untouched;
+-- stream_options = false leaves them out, for a server that knows none.
+function openai.request(r, config, model, streamed)
+  local body = request.copy(r)
+  body.model = given(r.model) and r.model or model
+  body.stream = streamed or nil
+  if not streamed then
+    body.stream_options = nil
+  elseif body.stream_options == nil then
+    body.stream_options = { include_usage = true }
+  elseif body.stream_options == false then
+    body.stream_options = nil
+  end
+  if is_empty_list(body.tools) then body.tools = nil end
+  if not request.max_tokens(body) then body.max_tokens = config.max_tokens end
+  return body
+end
+
+-- ---- answers ---------------------------------------------------------------
+
+local function text_or_nil(value)
+  return type(value) == "string" and value or nil
+end
+
+local function list_or_nil(value)
+  return type(value) == "table" and #value > 0 and value or nil
+end
+
+-- Some servers send the calls of one message without their index.
+local function numbered(calls)
+  if not list_or_nil(calls) then return nil end
+  for i, call in ipairs(calls) do
+    if not given(call.index) then
+      calls[i] = request.copy(call)
+      calls[i].index = i - 1
+    end
+  end
+  return calls
+end
+
+local function piece_of(choice, message)
+  return {
+    index = choice.index ~= 0 and math.tointeger(choice.index) or nil,
+    text = type(message.content) == "table" and request.text(message.content)
+      or text_or_nil(message.content) or text_or_nil(message.refusal)
+      or text_or_nil(choice.text),
+    reasoning = text_or_nil(message.reasoning_content)
+      or text_or_nil(message.reasoning),
+    tool_calls = numbered(message.tool_calls),
+    finish_reason = text_or_nil(choice.finish_reason),
+  }
+end
+
+local function add_whole(piece, body)
+  piece.usage = usage.openai(body.usage)
+  piece.id, piece.model = text_or_nil(body.id), text_or_nil(body.model)
+  return piece
+end
+
+--- Takes a decoded answer into `answer`; nil and why, where it is none.
+function openai.read(body, answer)
+  if not list_or_nil(body.choices) then return nil, "it has no choices" end
+  for _, choice in ipairs(body.choices) do
+    local message = choice.message
+    answer:add(add_whole(piece_of(choice,
+      type(message) == "table" and message or {}), body))
+  end
+  return true
+end
+
+-- ---- streams ---------------------------------------------------------------
+
+--- Whether the text of an event, no JSON, ends the stream.
+function openai.is_done(data) return data:sub(1, 6) == "[DONE]" end
+
+--- Puts the pieces of a decoded event into the list.
+function openai.pieces(_, chunk, list)
+  local choices = list_or_nil(chunk.choices) or {}
+  for _, choice in ipairs(choices) do
+    local delta = type(choice.delta) == "table" and choice.delta
+      or type(choice.message) == "table" and choice.message or {}
+    list[#list + 1] = piece_of(choice, delta)
+  end
+  if #choices == 0 and type(chunk.usage) ~= "table" then return end
+  list[1] = list[1] or {}
+  add_whole(list[1], chunk)
+end
+
+--- Whether a stream that ends without [DONE] has ended well: only where the
+-- client says that its server sends none, and it was said why it ended.
+function openai.ends_quietly(answer, _, config)
+  return config.requires_done == false and answer:is_finished()
+end
+
+-- ---- embeddings ------------------------------------------------------------
+
+function openai.embed_request(r, _, model)
+  local body = request.copy(r)
+  body.model = given(r.model) and r.model or model
+  return body
+end
+
+local ALPHABET =
+  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+local VALUES = {}
+for i = 1, #ALPHABET do VALUES[ALPHABET:byte(i)] = i - 1 end
+
+-- Bytes of base64; nil if it is none.
+local function from_base64(text)
+  local bits, count, bytes = 0, 0, {}
+  for i = 1, #text do
+    local value = VALUES[text:byte(i)]
+    if not value then
+      if text:sub(i):find "^=*$" then break end
+      return nil
+    end
+    bits, count = (bits << 6 | value) & 0xffffff, count + 6
+    if count >= 8 then
+      count = count - 8
+      bytes[#bytes + 1] = string.char(bits >> count & 0xff)
+    end
+  end
+  return table.concat(bytes)
+end
+
+local function vector_of(embedding)
+  if type(embedding) == "table" then return embedding end
+  local bytes = type(embedding) == "string" and from_base64(embedding)
+  if not bytes or #bytes % 4 ~= 0 then return nil end
+  local vector = {}
+  for at = 1, #bytes, 4 do
+    vector[#vector + 1] = (string.unpack("<f", bytes, at))
+  end
+  return vector
+end
+
+--- @return {embeddings in the order of the inputs, usage, model}
+function openai.read_embeddings(body)
+  if not list_or_nil(body.data) then return nil, "it has no data" end
+  local vectors = {}
+  for i, item in ipairs(body.data) do
+    local index = math.tointeger(item.index) or i - 1
+    vectors[index + 1] = vector_of(item.embedding)
+  end
+  if #vectors ~= #body.data then return nil, "an embedding is missing" end
+  return { embeddings = vectors, usage = usage.openai(body.usage),
+           model = text_or_nil(body.model) }
+end
+
+function openai.new(config, names)
+  return require "llmpool.providers.upstream".new(openai, config, names)
+end
+
+return openai

@@ -1,0 +1,252 @@
+-- A provider's answer as it comes: events become pieces.
+--
+-- One idea: success is decided at the end. A stream that stops without the
+-- format's own last word, that brings an error, or an event that cannot be
+-- read, raises from the call that meets it, and says whether content had been
+-- given out before (committed). It knows no leases.
+
+local answer = require "llmpool.providers.answer"
+local failure = require "llmpool.providers.failure"
+
+local streams = {}
+
+local Stream = {}
+Stream.__index = Stream
+Stream.__name = "llmpool.provider_stream"
+
+local MOST_ERROR = 1 << 20 -- bytes of a refusal that are read
+local LINGER = 0.05 -- seconds that an answer's last bytes may take to come
+
+local function now() return require "llmpool".now() end
+
+-- ---- what is no stream -----------------------------------------------------
+
+local function read_all(reply, most)
+  local parts, size = {}, 0
+  for part in function() return reply:read() end do
+    parts[#parts + 1] = part
+    size = size + #part
+    if size >= most then break end
+  end
+  return table.concat(parts)
+end
+
+local function is_json(reply)
+  local kind = reply.headers["content-type"] or ""
+  return kind:find("application/json", 1, true) ~= nil
+end
+
+-- A server that cannot stream answers at once; Gemini's may send a list.
+local function digest_whole(self, text)
+  local body = self.client:decode(self.reply, text)
+  if body[1] then
+    for _, event in ipairs(body) do self:digest(event) end
+    return
+  end
+  local whole = answer.new()
+  local ok, why = self.format.read(body, whole, self.asked)
+  if not ok then error(self.client:malformed(why), 0) end
+  local result = whole:result(self.format.settle)
+  self.queue[1] = {
+    text = result.text ~= "" and result.text or nil,
+    reasoning = result.reasoning, tool_calls = result.tool_calls,
+    finish_reason = result.finish_reason, usage = result.usage,
+    id = result.id, model = result.model, raw = body,
+    thinking_blocks = result.message.thinking_blocks,
+  }
+  self.answer:add(self.queue[1])
+  self.last = 1
+end
+
+local function open_whole(self)
+  local ok, text = pcall(read_all, self.reply, math.huge)
+  if not ok then error(failure.transport(self.client, text), 0) end
+  digest_whole(self, text)
+  if not self.done and not self.answer:is_finished() then
+    self:fail(self:truncated())
+  end
+  self.done = true
+end
+
+local function refuse(client, reply)
+  local ok, text = pcall(read_all, reply, MOST_ERROR)
+  reply:close()
+  if not ok then error(failure.transport(client, text), 0) end
+  client:decode(reply, text)
+end
+
+--- The stream of a reply whose headers are there.
+-- @param times table: started, first (seconds to the first token, or nil)
+function streams.open(client, asked, reply, times)
+  if reply.status >= 300 then refuse(client, reply) end
+  local self = setmetatable({
+    client = client, format = client.format, asked = asked, reply = reply,
+    state = client.format.reader(asked), answer = answer.new(),
+    queue = {}, head = 1, last = 0, times = times, committed = false,
+    done = false,
+  }, Stream)
+  if is_json(reply) then
+    local ok, err = pcall(open_whole, self)
+    reply:close()
+    if not ok then error(err, 0) end
+  else
+    self.next_event = reply:events(client.config.max_bytes)
+  end
+  return self
+end
+
+-- ---- pieces ----------------------------------------------------------------
+
+local function has_content(piece)
+  return piece.text ~= nil or piece.tool_calls ~= nil or piece.reasoning ~= nil
+end
+
+local function tells(piece)
+  return has_content(piece) or piece.finish_reason or piece.usage
+end
+
+-- What a decoded event brings goes into the queue.
+function Stream:digest(event)
+  local list = {}
+  local ended = self.format.pieces(self.state, event, list)
+  for _, piece in ipairs(list) do
+    if piece.text == "" then piece.text = nil end
+    if piece.reasoning == "" then piece.reasoning = nil end
+    self.answer:add(piece)
+    if tells(piece) then
+      piece.raw = event
+      self.last = self.last + 1
+      self.queue[self.last] = piece
+    end
+  end
+  if ended then self.done = true end
+end
+
+function Stream:fail(err)
+  self.failed = err
+  self:close()
+  error(err, 0)
+end
+
+function Stream:truncated()
+  return failure.new(self.client, "truncated", self.committed
+    and "the stream ended before it was complete"
+    or "the stream ended before its first word", self.committed)
+end
+
+function Stream:take_event(event)
+  local format, data = self.format, event.data
+  if not data or data == "" then return end
+  if format.is_done and format.is_done(data) then
+    self.done = true
+    return
+  end
+  local decoded = failure.decode(data)
+  if require "llmpool.providers.upstream".is_error(decoded)
+    or event.event == "error" then
+    self:fail(failure.refused(self.client, { headers = self.reply.headers,
+      body = decoded or data, committed = self.committed }))
+  end
+  if type(decoded) ~= "table" then
+    self:fail(failure.new(self.client, "malformed", ("an event of the stream "
+      .. "is no JSON: %s"):format(data:sub(1, 60)), self.committed))
+  end
+  self:digest(decoded)
+end
+
+-- ---- waiting ---------------------------------------------------------------
+
+-- The next event; until the first token no longer than the client allows.
+local function next_event(self)
+  local first = self.times.first
+  if self.committed or not first then return self.next_event() end
+  local left = self.times.started + first - now()
+  local ok, event = pcall(require "llmpool".timeout, math.max(left, 0),
+    self.next_event)
+  if ok then return event end
+  if type(event) == "table" and event.kind == "timeout" then
+    event = failure.new(self.client, "timeout_first",
+      ("no token came within %g s"):format(first))
+  end
+  error(event, 0)
+end
+
+-- Waits for one event; the queue may have pieces then, or the stream be done.
+function Stream:advance()
+  local ok, event = pcall(next_event, self)
+  if not ok then
+    self:fail(failure.transport(self.client, event, self.committed))
+  elseif event then
+    self:take_event(event)
+  elseif self.format.ends_quietly(self.answer, self.state,
+    self.client.config) then
+    self.done = true
+  else
+    self:fail(self:truncated())
+  end
+end
+
+-- The connection can be used again if its last bytes are read; they are here
+-- already, or on their way, or it is closed.
+local function let_go(self)
+  if self.next_event then
+    pcall(require "llmpool".timeout, LINGER, function()
+      while self.reply:read() do end
+    end)
+  end
+  self:close()
+end
+
+function Stream:finish()
+  local client, times = self.client, self.times
+  local timings = {}
+  for name, value in pairs(self.reply.timings or {}) do
+    timings[name] = value
+  end
+  timings.first = times.token and times.token - times.started or timings.first
+  timings.total = now() - times.started
+  self.response = client:sign(self.answer:result(self.format.settle), timings)
+  let_go(self)
+end
+
+local function take(self)
+  local piece = self.queue[self.head]
+  if not piece then return nil end
+  self.queue[self.head] = nil
+  self.head = self.head + 1
+  if not self.committed and has_content(piece) then
+    self.committed, self.times.token = true, now()
+  end
+  return piece
+end
+
+--- The next piece, or nil at the end; then `response` has the whole.
+function Stream:read()
+  local piece = take(self)
+  while not piece do
+    if self.failed then error(self.failed, 0) end
+    if self.response then return nil end
+    if self.done then
+      self:finish()
+      return nil
+    end
+    self:advance()
+    piece = take(self)
+  end
+  return piece
+end
+
+Stream.__call = Stream.read
+
+--- Closes the connection; what has not come is never read.
+function Stream:close()
+  if not self.failed and not self.response then
+    self.failed = failure.new(self.client, "closed",
+      "this stream was closed", self.committed)
+  end
+  self.reply:close()
+end
+
+Stream.__close = Stream.close
+
+return streams

@@ -1,0 +1,234 @@
+-- A client of a real provider: sends a request, reads the answer.
+--
+-- One idea: everything that the formats have in common is here - the request
+-- over HTTP, its timeouts, what a bad status or a broken body means - and all
+-- that they have not is a format's table of functions (openai.lua has the
+-- list). It retries nothing and waits for nothing but the answer.
+
+local answer = require "llmpool.providers.answer"
+local failure = require "llmpool.providers.failure"
+local json = require "llmpool.json"
+local request = require "llmpool.providers.request"
+
+local upstream = {}
+
+local Upstream = {}
+Upstream.__index = Upstream
+
+-- An answer that comes at once may be written for minutes before its first
+-- byte; a stream may go on as long as it goes on.
+local WHOLE = { connect = 10, first = 600, idle = 300, total = 600 }
+local STREAMED = { connect = 10, first = 600, idle = 300 }
+
+--- A client as the pool wants one.
+-- @param format table: openai.lua, anthropic.lua, gemini.lua
+function upstream.new(format, config, names)
+  return setmetatable({
+    format = format, config = config, provider = format.name,
+    id = names.id, model = names.model,
+    upstream_model = config.model or names.model,
+  }, Upstream)
+end
+
+--- The key, for those who must keep it out of what they say.
+function Upstream:secret()
+  return self.config.api_key and self.config.api_key:reveal()
+end
+
+-- ---- requests --------------------------------------------------------------
+
+local OPTIONS = { timeout = true }
+
+local function check_options(options, method)
+  if options == nil then return {} end
+  if type(options) ~= "table" then
+    error(("bad argument #2 to '%s' (table expected, got %s)"):format(method,
+      type(options)), 0)
+  end
+  for name in pairs(options) do
+    if not OPTIONS[name] then
+      error(("bad argument #2 to '%s' (unknown option '%s'%s)"):format(method,
+        tostring(name), require "llmpool.fields".suggestion(name, OPTIONS)), 0)
+    end
+  end
+  local wanted = options.timeout ~= nil
+    and require "llmpool.providers.specs".timeout(options.timeout)
+  if wanted then
+    error(("bad argument #2 to '%s' (timeout must be %s)"):format(method,
+      (wanted:gsub("^!", ""))), 0)
+  end
+  return options
+end
+
+-- What the call says goes before what the client says; seconds are the total.
+local function timeouts(defaults, config, options)
+  local result = request.copy(defaults)
+  for _, given in ipairs { config.timeout or {}, options.timeout or {} } do
+    if type(given) == "number" then given = { total = given } end
+    for name, value in pairs(given) do
+      result[name] = value < math.huge and value or nil
+    end
+  end
+  return result
+end
+
+local function headers_of(self)
+  local config = self.config
+  local headers = self.format.headers(config, self:secret())
+  headers["Content-Type"] = "application/json"
+  headers["User-Agent"] = require "llmpool"._VERSION:gsub(" ", "/")
+  for name, value in pairs(config.headers or {}) do
+    headers[name] = value:reveal()
+  end
+  return headers
+end
+
+local function encode(body)
+  local ok, text = pcall(json.encode, body)
+  if ok then return text end
+  request.bad("%s", (tostring(text):gsub("^bad argument #1 to '[%w_.]+' ", "")))
+end
+
+local function order_of(self, operation, body, streamed, options)
+  local config = self.config
+  return {
+    url = self.format.url(config, operation,
+      request.given(body.model) and body.model or self.upstream_model),
+    method = "POST", headers = headers_of(self), body = encode(body),
+    timeout = timeouts(streamed and STREAMED or WHOLE, config, options),
+    max_bytes = config.max_bytes, ca_file = config.ca_file,
+    proxy = config.proxy and config.proxy:reveal(), http2 = config.http2,
+    on_cancel = config.on_cancel, stream = streamed,
+  }
+end
+
+local function send(self, order)
+  local ok, reply = pcall(require "llmpool.http".request, order)
+  if ok then return reply end
+  error(failure.transport(self, reply), 0)
+end
+
+-- ---- whole answers ---------------------------------------------------------
+
+local function is_error(body)
+  if type(body) ~= "table" then return false end
+  if type(body[1]) == "table" then body = body[1] end
+  return request.given(body.error) or body.type == "error"
+end
+
+upstream.is_error = is_error
+
+--- The decoded body of an answer that is none of an error.
+function Upstream:decode(reply, text)
+  local body = failure.decode(text)
+  if reply.status >= 300 or is_error(body) then
+    error(failure.refused(self, {
+      status = reply.status >= 300 and reply.status or nil,
+      headers = reply.headers, body = body == nil and text or body,
+    }), 0)
+  end
+  if type(body) ~= "table" then
+    error(failure.new(self, "malformed", ("the answer is no JSON: %s")
+      :format(text:sub(1, 80))), 0)
+  end
+  return body
+end
+
+function Upstream:malformed(why)
+  return failure.new(self, "malformed", "the answer is malformed: " .. why)
+end
+
+--- Adds what the client knows of an answer: who gave it, and how long it took.
+function Upstream:sign(result, timings)
+  result.client, result.provider = self.id, self.provider
+  result.model = result.model or self.upstream_model
+  result.timings = timings
+  return result
+end
+
+--- Asks for a whole answer.
+-- @param given string or table: a prompt, or a request in OpenAI's form
+-- @param options table: timeout
+-- @return the text, and the response
+function Upstream:generate(given, options)
+  local asked = request.normalise(given, "generate")
+  options = check_options(options, "generate")
+  local format = self.format
+  local body = format.request(asked, self.config, self.upstream_model, false)
+  local reply <close> = send(self, order_of(self, "chat", body, false, options))
+  local decoded = self:decode(reply, reply.body)
+  local whole = answer.new()
+  local ok, why = format.read(decoded, whole, asked)
+  if not ok then error(self:malformed(why), 0) end
+  local result = self:sign(whole:result(format.settle), reply.timings)
+  result.raw = decoded
+  return result.text, result
+end
+
+-- ---- streams ---------------------------------------------------------------
+
+--- Asks for an answer piece by piece.
+-- @return a stream: called, it gives the next piece, nil at the end
+function Upstream:stream(given, options)
+  local asked = request.normalise(given, "stream")
+  options = check_options(options, "stream")
+  local format, started = self.format, require "llmpool".now()
+  local body = format.request(asked, self.config, self.upstream_model, true)
+  local order = order_of(self, format.stream_operation or "chat", body, true,
+    options)
+  local reply = send(self, order)
+  return require "llmpool.providers.stream".open(self, asked, reply,
+    { started = started, first = order.timeout.first })
+end
+
+-- ---- embeddings ------------------------------------------------------------
+
+local function check_input(given)
+  if type(given) == "string" then return { input = given } end
+  if type(given) ~= "table" then
+    error(("bad argument #1 to 'embed' (a text, a list of texts or a request "
+      .. "with input expected, got %s)"):format(type(given)), 0)
+  end
+  local asked = given.input == nil and { input = given } or given
+  if type(asked.input) == "string" then return asked end
+  if type(asked.input) ~= "table" or #asked.input == 0 then
+    request.bad("input must be a text or a list of at least one")
+  end
+  for i, text in ipairs(asked.input) do
+    if type(text) ~= "string" then
+      request.bad("input[%d] must be a string, got %s", i, type(text))
+    end
+  end
+  return asked
+end
+
+--- Asks for embeddings.
+-- @param given string, list of strings, or a table {input = , dimensions = ...}
+-- @return one vector for a string, a list of them for a list; and the response
+function Upstream:embed(given, options)
+  local format = self.format
+  if not format.embed_request then
+    error(failure.new(self, "bad_request", self.provider
+      .. " has no embeddings"), 0)
+  end
+  local asked = check_input(given)
+  options = check_options(options, "embed")
+  local body, operation = format.embed_request(asked, self.config,
+    self.upstream_model)
+  local reply <close> = send(self, order_of(self, operation or "embed", body,
+    false, options))
+  local decoded = self:decode(reply, reply.body)
+  local result, why = format.read_embeddings(decoded)
+  if not result then error(self:malformed(why), 0) end
+  local wanted = type(asked.input) == "string" and 1 or #asked.input
+  if #result.embeddings ~= wanted then
+    error(self:malformed(("%d embeddings for %d texts"):format(
+      #result.embeddings, wanted)), 0)
+  end
+  self:sign(result, reply.timings)
+  result.raw = decoded
+  return type(asked.input) == "string" and result.embeddings[1]
+    or result.embeddings, result
+end
+
+return upstream

@@ -1,0 +1,70 @@
+-- What a request cost in tokens, in OpenAI's names, whoever counted.
+--
+-- One idea: prompt_tokens is all that was read (what came from a cache
+-- included), completion_tokens all that was written (what was only thought
+-- included), as OpenAI counts; the details say how much of each. A provider
+-- that says nothing gives nil, never zeros that nobody counted.
+
+local json = require "llmpool.json"
+
+local usage = {}
+
+local function integer(value)
+  return math.tointeger(tonumber(value) or nil)
+end
+
+local function without_nulls(t)
+  local result = {}
+  for key, value in pairs(t) do
+    if type(value) == "table" then
+      result[key] = without_nulls(value)
+    elseif value ~= json.null then
+      result[key] = value
+    end
+  end
+  return result
+end
+
+--- OpenAI's own, and of those who speak its format.
+function usage.openai(u)
+  if type(u) ~= "table" then return nil end
+  local result = without_nulls(u)
+  result.prompt_tokens = integer(u.prompt_tokens)
+  result.completion_tokens = integer(u.completion_tokens)
+  result.total_tokens = integer(u.total_tokens)
+    or (result.prompt_tokens or 0) + (result.completion_tokens or 0)
+  return result
+end
+
+--- Anthropic's, which counts what came from the cache apart.
+function usage.anthropic(u)
+  if type(u) ~= "table" then return nil end
+  local read = integer(u.cache_read_input_tokens) or 0
+  local created = integer(u.cache_creation_input_tokens) or 0
+  local prompt = (integer(u.input_tokens) or 0) + read + created
+  local completion = integer(u.output_tokens) or 0
+  return {
+    prompt_tokens = prompt, completion_tokens = completion,
+    total_tokens = prompt + completion,
+    prompt_tokens_details = { cached_tokens = read,
+                              cache_creation_tokens = created },
+  }
+end
+
+--- Gemini's, which counts what was thought apart.
+function usage.gemini(u)
+  if type(u) ~= "table" then return nil end
+  local thought = integer(u.thoughtsTokenCount) or 0
+  local prompt = (integer(u.promptTokenCount) or 0)
+    + (integer(u.toolUsePromptTokenCount) or 0)
+  local completion = (integer(u.candidatesTokenCount) or 0) + thought
+  return {
+    prompt_tokens = prompt, completion_tokens = completion,
+    total_tokens = integer(u.totalTokenCount) or prompt + completion,
+    prompt_tokens_details = {
+      cached_tokens = integer(u.cachedContentTokenCount) or 0 },
+    completion_tokens_details = { reasoning_tokens = thought },
+  }
+end
+
+return usage
