@@ -20,6 +20,10 @@ native.set_helpers {
   nearest = nearest,
 }
 
+-- what C offers, for the other modules; also after busted has cleared
+-- package.loaded
+package.preload["llmpool.native"] = function() return native end
+
 local methods = native.pool_methods
 methods.register_model = registration.register_model
 methods.add_client = registration.add_client

@@ -18,7 +18,7 @@ function registration.bind(functions) native = functions end
 -- ---- clients ---------------------------------------------------------------
 
 local MARK = fields.MARK
-local bad, check_id, suggestion = fields.bad, fields.check_id, fields.suggestion
+local bad, check_id = fields.bad, fields.check_id
 local check_fields, seconds, count = fields.check, fields.seconds, fields.count
 local at_least_one, func = fields.at_least_one, fields.func
 
@@ -42,53 +42,15 @@ function registration.client(t)
   return spec
 end
 
-local function latency(v)
-  if type(v) == "function" or type(v) == "table" then return end
-  return seconds(v)
-end
-
-local function reply(v)
-  if type(v) ~= "string" and type(v) ~= "function" then
-    return "a string or a function"
-  end
-end
-
-local simulated_fields = {
-  latency = latency, failure_rate = fields.rate, reply = reply,
-}
-
-local distributions = {
-  constant = { value = seconds },
-  uniform = { min = seconds, max = seconds },
-  exponential = { mean = seconds },
-  lognormal = { median = seconds, sigma = seconds },
-}
-
-local function check_distribution(t, level)
-  local name = t[1] or t.distribution
-  local parameters = distributions[name]
-  if not parameters then
-    bad(level + 1, "unknown distribution '%s'%s", tostring(name),
-      suggestion(tostring(name), distributions))
-  end
-  for field, check in pairs(parameters) do
-    local wanted = check(t[field])
-    if wanted then
-      bad(level + 1, "%s of distribution '%s' must be %s, got %s", field, name,
-        wanted, type(t[field]))
-    end
-  end
-end
-
---- A client that only pretends: waits, then answers or fails.
--- @param t table: id; latency in seconds, a number (0), a function (request ->
--- seconds) or a distribution {"uniform", min=, max=}, {"exponential", mean=},
--- {"lognormal", median=, sigma=}; failure_rate from 0 to 1; reply, a string or
--- a function (request, {id, model}) -> text
+--- A client that only pretends: waits, then answers, streams or fails.
+-- @param t table: id and the fields that every client may have; latency,
+-- first_token, per_token (seconds: a number or a distribution; latency also a
+-- function, request -> seconds), tokens, failure_rate from 0 to 1, failures (a
+-- table of failure models), timeout, reply (a string or a function (request,
+-- {id, model}) -> text); see the page simulation
 function registration.simulated(t)
   local spec = fields.spec("simulated", "llmpool.providers.simulated", t,
-    simulated_fields, 2)
-  if type(t.latency) == "table" then check_distribution(t.latency, 2) end
+    require "llmpool.simulated.fields", 2)
   spec.live = true
   return spec
 end

@@ -36,7 +36,7 @@ set_target_properties(llmpool_module PROPERTIES
   PREFIX ""
   OUTPUT_NAME llmpool
   LINKER_LANGUAGE C)
-target_link_libraries(llmpool_module PRIVATE
+target_link_libraries(llmpool_module PRIVATE m
   PkgConfig::UV Threads::Threads ${CMAKE_DL_LIBS})
 export_only(llmpool_module "luaopen_*")
 

@@ -26,7 +26,7 @@ endfunction()
 add_checked_floor(core ${core_sources})
 add_checked_floor(runtime ${runtime_sources} ${embedded_c})
 target_link_libraries(checked_core PUBLIC Threads::Threads)
-target_link_libraries(checked_runtime PUBLIC
+target_link_libraries(checked_runtime PUBLIC m
   checked_core PkgConfig::LUA PkgConfig::UV)
 
 file(GLOB test_sources CONFIGURE_DEPENDS spec/c/test_*.c)

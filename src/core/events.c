@@ -22,6 +22,7 @@ struct llm_listener {
   void (*notify)(void *user);
   void *user;
   _Atomic uint64_t dropped;
+  size_t bell;                   /* notify is due when so many are there */
   size_t first, count, capacity; /* of the ring; guarded, as is all below */
   uint32_t calls;                /* of notify that run */
   bool rings;                    /* notify is to be called */
@@ -38,7 +39,7 @@ static void append(llm_pool *pool, llm_listener *l, const llm_event *event) {
   size_t at = l->first + l->count;
   if (at >= l->capacity) at -= l->capacity;
   l->ring[at] = *event;
-  if (l->count++ > 0 || l->notify == NULL) return;
+  if (++l->count != l->bell || l->notify == NULL) return;
   l->rings = true;
   atomic_store_explicit(&pool->events.has_bells, true, memory_order_relaxed);
 }
@@ -94,8 +95,14 @@ static llm_listener *new_listener(llm_pool *pool, size_t capacity) {
 
 llm_listener *llm_pool_listen(llm_pool *pool, size_t capacity,
                               void (*notify)(void *user), void *user) {
+  return llm_pool_listen_at(pool, capacity, 1, notify, user);
+}
+
+llm_listener *llm_pool_listen_at(llm_pool *pool, size_t capacity, size_t bell,
+                                 void (*notify)(void *user), void *user) {
   llm_listener *l = new_listener(pool, capacity);
   if (l == NULL) return NULL;
+  l->bell = bell;
   l->notify = notify;
   l->user = user;
   llm_pool_hold(pool);

@@ -489,6 +489,10 @@ typedef struct llm_listener llm_listener;
 ** block) tells that the ring is no longer empty. NULL: no memory. */
 llm_listener *llm_pool_listen(llm_pool *pool, size_t capacity,
                               void (*notify)(void *user), void *user);
+/* The same, but notify tells that `bell` events are there (1: as above), for a
+** listener that takes them in batches; there is room for more meanwhile. */
+llm_listener *llm_pool_listen_at(llm_pool *pool, size_t capacity, size_t bell,
+                                 void (*notify)(void *user), void *user);
 size_t llm_listener_read(llm_listener *listener, llm_event *out, size_t max);
 uint64_t llm_listener_dropped(const llm_listener *listener);
 /* No notify is running or will come once this has returned. */

@@ -189,6 +189,9 @@ void stats_open(lua_State *L, Binding *binding);
 void task_open(lua_State *L, Binding *binding);
 void scope_open(lua_State *L, Binding *binding);
 void thread_open(lua_State *L, Binding *binding);
+void chance_open(lua_State *L, Binding *binding);
+void crew_open(lua_State *L, Binding *binding);
+void recorder_open(lua_State *L, Binding *binding);
 void simulate_open(lua_State *L, Binding *binding);
 void simulate_free(Binding *binding); /* the state closes */
 /* Pushes the two upvalues of every function of ours. */

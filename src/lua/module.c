@@ -111,6 +111,9 @@ static void push_native(lua_State *L, Binding *b) {
   stats_open(L, b);
   task_open(L, b);
   scope_open(L, b);
+  chance_open(L, b);
+  crew_open(L, b);
+  recorder_open(L, b);
   simulate_open(L, b);
   thread_open(L, b);
   json_open(L);

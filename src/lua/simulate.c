@@ -24,43 +24,6 @@ typedef struct Past {
   World world;
 } Past;
 
-/* ---- chance ------------------------------------------------------------ */
-
-static uint64_t rotate(uint64_t x, int k) { return (x << k) | (x >> (64 - k)); }
-
-/* xoshiro256**, by David Blackman and Sebastiano Vigna; public domain */
-static uint64_t next_random(uint64_t s[4]) {
-  uint64_t result = rotate(s[1] * 5, 7) * 9;
-  uint64_t t = s[1] << 17;
-  s[2] ^= s[0];
-  s[3] ^= s[1];
-  s[1] ^= s[2];
-  s[0] ^= s[3];
-  s[2] ^= t;
-  s[3] = rotate(s[3], 45);
-  return result;
-}
-
-/* splitmix64, as its authors advise for seeding */
-static void seed_random(uint64_t s[4], uint64_t seed) {
-  for (int i = 0; i < 4; i++) {
-    uint64_t z = (seed += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    s[i] = z ^ (z >> 31);
-  }
-}
-
-/* () -> a float in [0, 1) of the world that runs */
-static int f_random(lua_State *L) {
-  World *world = binding_of(L)->worker->world;
-  if (!world->is_virtual && world->random[0] == 0)
-    seed_random(world->random,
-                (uint64_t)world_now(world) ^ (uint64_t)(uintptr_t)world);
-  lua_pushnumber(L, (double)(next_random(world->random) >> 11) * 0x1p-53);
-  return 1;
-}
-
 /* ---- the run ----------------------------------------------------------- */
 
 static void add_waiter(Task *task, void *ud) {
@@ -187,7 +150,7 @@ static int f_simulate(lua_State *L) {
     return luaL_error(L, "llmpool.simulate inside a simulation");
   World *world = &new_past(L, b, 0)->world;
   Task *outer = worker->current;
-  seed_random(world->random, seed);
+  world_seed(world, seed);
   lua_pushcfunction(L, run);
   lua_replace(L, 1);
   lua_pushlightuserdata(L, world);
@@ -198,13 +161,14 @@ static int f_simulate(lua_State *L) {
   worker->world = world->outer;
   worker->current = outer;
   timers_free(world);
+  lua_pushnil(L); /* what Lua kept for it */
+  lua_rawsetp(L, LUA_REGISTRYINDEX, world);
   if (status == LUA_OK) return lua_gettop(L);
   rethrow_mark(L);
   return lua_error(L);
 }
 
 void simulate_open(lua_State *L, Binding *b) {
-  static const luaL_Reg functions[] = {
-      {"simulate", f_simulate}, {"random", f_random}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"simulate", f_simulate}, {NULL, NULL}};
   set_functions(L, b, functions);
 }

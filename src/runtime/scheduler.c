@@ -302,6 +302,12 @@ void world_init(World *world, Worker *worker, llm_clock *clock) {
   world->main.state = TASK_RUNNING;
 }
 
+void world_seed(World *world, uint64_t seed) {
+  world->seed = seed;
+  world->seeded = true;
+  random_seed(&world->random, seed);
+}
+
 void world_free(World *world) {
   assert(world->first_ready == NULL || world->worker->closing);
   timers_free(world);

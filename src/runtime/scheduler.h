@@ -34,6 +34,8 @@ bool task_set_deadline(Task *task, int64_t due_ns);
 void world_drive(lua_State *L, World *world, Task *task);
 void world_init(World *world, Worker *worker, llm_clock *clock);
 void world_free(World *world);
+/* From here on its chance repeats. */
+void world_seed(World *world, uint64_t seed);
 int64_t world_now(const World *world);
 
 /* Whether a coroutine is parked: the sentinel is what it yielded. */

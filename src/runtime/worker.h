@@ -20,6 +20,7 @@
 #include <lua.h>
 
 #include "../core/llmpool.h"
+#include "random.h"
 
 typedef struct Worker Worker;
 typedef struct World World;
@@ -136,9 +137,11 @@ struct World {
   Scope root; /* of tasks that nobody else owns */
   Task main;  /* of the main chunk, or of simulate's caller */
   uint64_t parks;
-  uint64_t random[4]; /* virtual worlds: xoshiro256** */
-  int failures;       /* root tasks that failed */
+  uint64_t seed; /* of its chance, where seeded */
+  Random random;
+  int failures; /* root tasks that failed */
   bool is_virtual;
+  bool seeded;
   bool driving; /* a drive loop is on the C stack */
 };
 

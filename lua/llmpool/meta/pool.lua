@@ -84,14 +84,6 @@ function llmpool.open(name) end
 ---@return llmpool.client_spec
 function llmpool.client(t) end
 
---- A client that only pretends: it waits for its latency, then answers or
---- fails. Raises on unknown fields and distributions.
----@param t table id; latency in seconds: a number, a function of the request or
---- a distribution such as {"uniform", min=1, max=2}; failure_rate from 0 to 1;
---- reply, a string or a function of the request
----@return llmpool.client_spec
-function llmpool.simulated(t) end
-
 --- Whether get_client records where it was called, so that the report of a
 --- leak can say it (acquire always does). Costs a little.
 ---@param on boolean

@@ -1,49 +1,29 @@
 -- The simulated provider: a client that waits and answers, without a network.
--- All its time goes through llmpool.sleep and all its chance through
--- llmpool.random, so that in a simulation it costs nothing and repeats.
+-- One idea: all its time goes through llmpool.sleep, all its chance through
+-- streams seeded by the world, one a purpose, so that in a simulation it costs
+-- nothing, repeats, and draws the same whatever other clients do. When it
+-- fails is for simulated/faults.lua, how it streams for simulated/stream.lua.
+
+local distribution = require "llmpool.distribution"
+local faults = require "llmpool.simulated.faults"
+local kinds = require "llmpool.simulated.kinds"
+local native = require "llmpool.native"
+local requests = require "llmpool.simulated.requests"
+
+local now, sleep = native.now, native.sleep
+local failure = kinds.failure
 
 local simulated = {}
 
 local CUT = 40 -- characters of the prompt that the default reply repeats
+local AFTER = 0.05 -- seconds until a failure is known
+local CONNECT = 5 -- seconds until a connection that does not come fails
+local SILENCE = 600 -- seconds that a silent provider is given
 
 local function cut(text)
   local stop = utf8.len(text) and utf8.offset(text, CUT + 1)
   if stop then return text:sub(1, stop - 1) end
   return utf8.len(text) and text or text:sub(1, CUT)
-end
-
-local draw = {}
-
-function draw.constant(t) return t.value end
-
-function draw.uniform(t, random) return t.min + (t.max - t.min) * random() end
-
-function draw.exponential(t, random)
-  return -t.mean * math.log(1 - random())
-end
-
-function draw.lognormal(t, random)
-  local normal = math.sqrt(-2 * math.log(1 - random()))
-    * math.cos(2 * math.pi * random())
-  return t.median * math.exp(t.sigma * normal)
-end
-
-local function seconds(latency, request, random)
-  if type(latency) == "function" then return latency(request) end
-  if type(latency) == "table" then
-    return draw[latency[1] or latency.distribution](latency, random)
-  end
-  return latency or 0
-end
-
--- the last message's text of a request in OpenAI's form
-local function prompt_of(request)
-  if type(request) == "string" then return request end
-  if type(request) ~= "table" or type(request.messages) ~= "table" then
-    error("generate takes a prompt, or a request with messages", 0)
-  end
-  local last = request.messages[#request.messages]
-  return last and tostring(last.content) or ""
 end
 
 local Simulated = {}
@@ -54,34 +34,197 @@ function Simulated:text(request)
   if type(reply) == "string" then return reply end
   if reply then return reply(request, { id = self.id, model = self.model }) end
   return ("[%s:%s] Response to: %s"):format(self.model, self.id,
-    cut(prompt_of(request)))
+    cut(requests.prompt(request)))
 end
 
---- @return the text, and {text, model, client, latency}
-function Simulated:generate(request)
-  local llmpool = require "llmpool"
-  local wait = seconds(self.config.latency, request, llmpool.random)
-  if wait > 0 then llmpool.sleep(wait) end
-  local rate = self.config.failure_rate
-  if rate and rate > 0 and llmpool.random() < rate then
-    error(simulated.failure(self), 0)
+-- ---- how long, and how much -------------------------------------------------
+
+--- Tokens of the answer, and why it ends there.
+function Simulated:length(request, text)
+  if not self.tokens then return (#text + 3) // 4, "stop" end
+  local n = math.max(1, self.tokens() + 0.5) // 1 | 0
+  local most = requests.max_tokens(request)
+  if most and n > most then return most, "length" end
+  return n, "stop"
+end
+
+--- Seconds until the first token.
+function Simulated:first(request, streams)
+  local seconds = self.latency and not (streams and self.first_token)
+    and self.latency(request) or self.first_token and self.first_token() or 0
+  local slow = self.slow
+  if slow and slow.chance() < slow.rate then seconds = seconds + slow.delay()
+  end
+  return seconds
+end
+
+-- Seconds from the first token to the last.
+function Simulated:rest(n)
+  local per_token, seconds = self.per_token, 0
+  if self.latency or not per_token then return 0 end
+  for _ = 2, n do seconds = seconds + per_token() end
+  return seconds
+end
+
+--- What the caller allows, over what the client does: {first, idle, total}.
+function Simulated:limits(options)
+  local given = options and options.timeout
+  if not given then return self.timeout end
+  if type(given) == "number" then given = { total = given } end
+  local own = self.timeout
+  return { first = given.first or own.first, idle = given.idle or own.idle,
+           total = given.total or own.total }
+end
+
+-- ---- failing ----------------------------------------------------------------
+
+-- The times that a failure takes when nothing else is said.
+local takes = {
+  silence = function(limits)
+    return math.min(limits.first or SILENCE, limits.total or SILENCE)
+  end,
+  timeout_connect = function() return CONNECT end,
+  timeout_total = function(limits) return limits.total or SILENCE end,
+}
+takes.timeout_first = takes.silence
+takes.timeout_idle = takes.silence
+
+--- Waits as long as it takes to fail, and raises.
+function Simulated:fail(kind, retry_at, limits)
+  local seconds = self.after and self.after()
+    or takes[kind] and takes[kind](limits) or AFTER
+  if seconds > 0 then sleep(seconds) end
+  error(failure(self, kind, false, retry_at), 0)
+end
+
+--- Raises if the provider refuses this request, or never answers it.
+function Simulated:admit(request, n, limits)
+  local kind, retry_at = self.strike(now(), requests.prompt_tokens(request)
+    + (requests.max_tokens(request) or n))
+  if kind then self:fail(kind, retry_at, limits) end
+end
+
+-- Waits; what lasts longer than is allowed ends at the limit.
+local function wait(self, seconds, limit, kind)
+  if limit and seconds > limit then
+    sleep(limit)
+    error(failure(self, kind, false), 0)
+  end
+  if seconds > 0 then sleep(seconds) end
+end
+
+-- The whole answer: its first token, its last, and a cut in between.
+function Simulated:wait(first, total, n, limits)
+  local cutter = self.cutter
+  if limits.first and first > limits.first
+    and limits.first < (limits.total or math.huge) then
+    wait(self, first, limits.first, "timeout_first")
+  elseif cutter and cutter.chance() < cutter.rate then
+    local at = cutter.at and math.min(cutter.at(), n) or cutter.chance() * n
+    wait(self, first + (total - first) * at / n, limits.total, "timeout_total")
+    error(failure(self, "truncated", false), 0)
+  end
+  wait(self, total, limits.total, "timeout_total")
+end
+
+-- ---- answering --------------------------------------------------------------
+
+--- The response of OpenAI's kind, whole.
+function Simulated:response(request, text, n, reason, first, total)
+  local prompt = requests.prompt_tokens(request)
+  return {
+    text = text, model = self.model, client = self.id, finish_reason = reason,
+    usage = { prompt_tokens = prompt, completion_tokens = n,
+              total_tokens = prompt + n },
+    timings = { queued = 0, connected = 0, first = first, total = total },
+    latency = total,
+  }
+end
+
+--- Waits, and answers or raises.
+-- @param request a prompt, or a table in OpenAI's form
+-- @param options table: timeout, seconds or {first=, idle=, total=}
+-- @return the text, and {text, model, client, finish_reason, usage, timings,
+-- latency}
+function Simulated:generate(request, options)
+  local limits = self:limits(options)
+  local n, reason = self:length(request, "")
+  if self.strike then self:admit(request, n, limits) end
+  local first = self:first(request)
+  local total = first + self:rest(n)
+  self:wait(first, total, n, limits)
+  if self.failure_rate > 0 and self.chance() < self.failure_rate then
+    error(failure(self, "provider", false), 0)
   end
   local text = self:text(request)
-  return text, { text = text, model = self.model, client = self.id,
-                 latency = wait }
+  if not self.tokens then n = self:length(request, text) end
+  return text, self:response(request, text, n, reason, first, total)
 end
 
-function simulated.failure(client)
-  local object = require "llmpool".error("provider",
-    ("client \"%s\" of \"%s\" failed, as simulated"):format(client.id,
-      client.model))
-  object.client, object.model = client.id, client.model
-  return object
+--- Answers piece by piece: a stream to be called, or read, until it is nil.
+function Simulated:stream(request, options)
+  return require "llmpool.simulated.stream".open(self, request,
+    self:limits(options))
 end
 
+-- ---- making -----------------------------------------------------------------
+
+-- What the places of one key share, in this world.
+local function account_of(names)
+  local world = native.world_table()
+  world.accounts = world.accounts or {}
+  local key = names.model .. "\0" .. names.id
+  local account = world.accounts[key] or { places = 0 }
+  world.accounts[key] = account
+  account.places = account.places + 1
+  return account
+end
+
+-- A function (purpose) -> a stream; the second place of a key gets others.
+local function streams_of(names, account)
+  local prefix = ("%s/%s/%d/"):format(names.model, names.id, account.places)
+  return function(purpose) return native.stream(prefix .. purpose) end
+end
+
+local function drawer(value, stream)
+  if value == nil or type(value) == "function" then return value end
+  return distribution.drawer(value, stream)
+end
+
+local function set_failures(self, failures, stream, account)
+  self.strike = faults.new(failures, stream, account)
+  self.after = drawer(failures.after, stream "after")
+  local slow, cuts = failures.slow_first, failures.cut
+  if slow then
+    self.slow = { rate = slow.rate or 1, chance = stream "slow",
+                  delay = drawer(slow.delay, stream "slow delay") }
+  end
+  if cuts then
+    self.cutter = { rate = cuts.rate or 1, chance = stream "cut",
+                    at = drawer(cuts.at, stream "cut at") }
+  end
+end
+
+--- This state's instance of a simulated client.
+-- @param config table: the checked fields (simulated/fields.lua)
+-- @param names table: id, model
 function simulated.new(config, names)
-  return setmetatable({ config = config or {}, id = names.id,
-                        model = names.model }, Simulated)
+  config = config or {}
+  local account = account_of(names)
+  local stream = streams_of(names, account)
+  local self = setmetatable({
+    config = config, id = names.id, model = names.model,
+    latency = drawer(config.latency, stream "latency"),
+    first_token = drawer(config.first_token, stream "first"),
+    per_token = drawer(config.per_token, stream "token"),
+    tokens = drawer(config.tokens, stream "tokens"),
+    failure_rate = config.failure_rate or 0, chance = stream "failure",
+    timeout = config.timeout or {},
+  }, Simulated)
+  if config.failures then
+    set_failures(self, config.failures, stream, account)
+  end
+  return self
 end
 
 return simulated

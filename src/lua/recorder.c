@@ -1,0 +1,275 @@
+/*
+** recorder.c - a record of pools, and meters, as Lua sees them.
+**
+** One idea: the numbers are gathered in C (src/runtime/record.c, meter.c) and
+** handed out as plain tables when a report is written; nothing is made for a
+** request but a call. What a report says, and what is drawn, is Lua's.
+*/
+#include "../runtime/record.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "../runtime/scheduler.h"
+#include "binding.h"
+
+#define RECORD_TYPE "llmpool record"
+#define METER_TYPE "llmpool meter"
+#define MOST_EVENTS (1 << 26)
+
+/* ---- meters ------------------------------------------------------------ */
+
+static Meter *check_meter(lua_State *L, int index) {
+  return luaL_checkudata(L, index, METER_TYPE);
+}
+
+/* () -> an empty meter */
+static int f_meter(lua_State *L) {
+  Meter *meter = lua_newuserdatauv(L, sizeof *meter, 0);
+  memset(meter, 0, sizeof *meter);
+  luaL_setmetatable(L, METER_TYPE);
+  return 1;
+}
+
+static int m_add(lua_State *L) {
+  meter_add(check_meter(L, 1), luaL_checknumber(L, 2));
+  return 0;
+}
+
+static int m_merge(lua_State *L) {
+  meter_merge(check_meter(L, 1), check_meter(L, 2));
+  return 0;
+}
+
+static int m_quantile(lua_State *L) {
+  double q = luaL_checknumber(L, 2);
+  luaL_argcheck(L, q >= 0 && q <= 1, 2, "a number from 0 to 1 expected");
+  lua_pushnumber(L, meter_quantile(check_meter(L, 1), q));
+  return 1;
+}
+
+static void set_number(lua_State *L, const char *name, double value) {
+  lua_pushnumber(L, value);
+  lua_setfield(L, -2, name);
+}
+
+static void set_count(lua_State *L, const char *name, uint64_t value) {
+  lua_pushinteger(L, (lua_Integer)value);
+  lua_setfield(L, -2, name);
+}
+
+static void push_summary(lua_State *L, const Meter *meter) {
+  lua_createtable(L, 0, 8);
+  set_count(L, "count", meter->count);
+  set_number(L, "mean", meter_mean(meter));
+  set_number(L, "sd", meter_deviation(meter));
+  set_number(L, "min", meter->min);
+  set_number(L, "p50", meter_quantile(meter, 0.50));
+  set_number(L, "p95", meter_quantile(meter, 0.95));
+  set_number(L, "p99", meter_quantile(meter, 0.99));
+  set_number(L, "max", meter->max);
+}
+
+static int m_summary(lua_State *L) {
+  push_summary(L, check_meter(L, 1));
+  return 1;
+}
+
+/* ---- records ----------------------------------------------------------- */
+
+static Record *check_record(lua_State *L) {
+  Record **record = luaL_checkudata(L, 1, RECORD_TYPE);
+  luaL_argcheck(L, *record, 1, "this record was closed");
+  return *record;
+}
+
+static int record_gc(lua_State *L) {
+  Record **record = luaL_checkudata(L, 1, RECORD_TYPE);
+  record_free(*record);
+  *record = NULL;
+  return 0;
+}
+
+/* (how many events to keep one by one) -> a record */
+static int f_record(lua_State *L) {
+  lua_Integer limit = luaL_optinteger(L, 1, 0);
+  luaL_argcheck(L, limit >= 0 && limit <= MOST_EVENTS, 1,
+                "a number of events from 0 to 67108864 expected");
+  Record **record = lua_newuserdatauv(L, sizeof(Record *), 0);
+  *record = NULL;
+  luaL_setmetatable(L, RECORD_TYPE);
+  *record = record_new((size_t)limit);
+  if (*record == NULL) return luaL_error(L, "not enough memory");
+  return 1;
+}
+
+static int m_watch(lua_State *L) {
+  Record *record = check_record(L);
+  if (!record_watch(record, check_pool(L, 2)->pool))
+    return luaL_error(L, "not enough memory");
+  return 0;
+}
+
+static int m_drain(lua_State *L) {
+  record_drain(check_record(L));
+  return 0;
+}
+
+/* (record, now): drains, listens no more, closes what lasts until now */
+static int m_stop(lua_State *L) {
+  Record *record = check_record(L);
+  double now = luaL_optnumber(L, 2, 0);
+  record_stop(record);
+  record_close(record, (int64_t)(now * 1e9));
+  return 0;
+}
+
+/* (record, meter, seconds, what): a request has ended; `what` is how, as a
+** small integer, for the hash */
+static int m_request(lua_State *L) {
+  Record **record = lua_touserdata(L, 1); /* by the sim's own loop only */
+  Meter *meter = lua_touserdata(L, 2);
+  double seconds = lua_tonumber(L, 3);
+  meter_add(meter, seconds);
+  record_mix(*record, (uint64_t)(int64_t)(seconds * 1e9));
+  record_mix(*record, (uint64_t)lua_tointeger(L, 4));
+  return 0;
+}
+
+static int m_hash(lua_State *L) {
+  static const char digits[] = "0123456789abcdef";
+  char text[16];
+  uint64_t hash = check_record(L)->hash;
+  for (int i = 15; i >= 0; i--, hash >>= 4) text[i] = digits[hash & 15];
+  lua_pushlstring(L, text, sizeof text);
+  return 1;
+}
+
+static void push_counts(lua_State *L, const Record *r) {
+  lua_createtable(L, 0, LLM_EV_COUNT);
+  for (int i = 0; i < LLM_EV_COUNT; i++)
+    set_count(L, llm_event_name((llm_event_kind)i), r->counts[i]);
+}
+
+static void push_area(lua_State *L, const double *area, int n) {
+  lua_createtable(L, n, 0);
+  for (int i = 0; i < n; i++) {
+    lua_pushnumber(L, area[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+}
+
+static int buckets_used(const Record *r) {
+  int64_t n = (r->last_ns - r->start_ns) / r->width_ns + 1;
+  return n > RECORD_BUCKETS ? RECORD_BUCKETS : (int)n;
+}
+
+static void push_model(lua_State *L, const Record *r, const RecordModel *m) {
+  int n = buckets_used(r);
+  lua_createtable(L, 0, 6);
+  lua_pushstring(L, m->name);
+  lua_setfield(L, -2, "name");
+  push_summary(L, m->wait);
+  lua_setfield(L, -2, "wait");
+  set_count(L, "deepest", m->deepest);
+  set_number(L, "depth_area", m->depth_sum);
+  push_area(L, m->depth_area, n);
+  lua_setfield(L, -2, "depth");
+  lua_createtable(L, n, 0);
+  for (int i = 0; i < n; i++) {
+    lua_pushinteger(L, m->depth_max[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_setfield(L, -2, "depth_max");
+}
+
+static void push_client_record(lua_State *L, const Record *r,
+                               const RecordClient *c) {
+  int n = buckets_used(r);
+  lua_createtable(L, 0, 7);
+  lua_pushstring(L, c->name);
+  lua_setfield(L, -2, "id");
+  lua_pushstring(L, r->models[c->model - 1]->name);
+  lua_setfield(L, -2, "model");
+  set_count(L, "lends", c->lends);
+  set_number(L, "busy", c->busy);
+  set_number(L, "rest", c->rest);
+  push_area(L, c->busy_in, n);
+  lua_setfield(L, -2, "busy_in");
+  push_area(L, c->rest_in, n);
+  lua_setfield(L, -2, "rest_in");
+}
+
+/* (record) -> all that it knows, as a table */
+static int m_read(lua_State *L) {
+  Record *r = check_record(L);
+  record_drain(r);
+  lua_createtable(L, 0, 10);
+  set_count(L, "total", r->total);
+  set_count(L, "dropped", r->dropped);
+  set_count(L, "kept", r->log_count);
+  set_number(L, "width", (double)r->width_ns / 1e9);
+  set_number(L, "start", (double)r->start_ns / 1e9);
+  set_number(L, "last", (double)r->last_ns / 1e9);
+  push_counts(L, r);
+  lua_setfield(L, -2, "counts");
+  lua_createtable(L, (int)r->model_count, 0);
+  for (uint32_t i = 0; i < r->model_count; i++) {
+    push_model(L, r, r->models[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_setfield(L, -2, "models");
+  lua_createtable(L, (int)r->client_count, 0);
+  for (uint32_t i = 0; i < r->client_count; i++) {
+    push_client_record(L, r, r->clients[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_setfield(L, -2, "clients");
+  lua_pushboolean(L, r->out_of_memory);
+  lua_setfield(L, -2, "incomplete");
+  return 1;
+}
+
+/* (record, i) -> time, kind, model's and client's number (or nil), ask, span */
+static int m_event(lua_State *L) {
+  Record *r = check_record(L);
+  lua_Integer i = luaL_checkinteger(L, 2);
+  if (i < 1 || (size_t)i > r->log_count) return 0;
+  const RecordEvent *e = &r->log[i - 1];
+  lua_pushnumber(L, (double)e->time_ns / 1e9);
+  lua_pushstring(L, llm_event_name((llm_event_kind)e->kind));
+  if (e->model)
+    lua_pushinteger(L, e->model);
+  else
+    lua_pushnil(L);
+  if (e->client)
+    lua_pushinteger(L, e->client);
+  else
+    lua_pushnil(L);
+  lua_pushinteger(L, (lua_Integer)e->ask);
+  lua_pushnumber(L, e->span_ns == LLM_FOREVER ? HUGE_VAL
+                                              : (double)e->span_ns / 1e9);
+  return 6;
+}
+
+void recorder_open(lua_State *L, Binding *b) {
+  static const luaL_Reg functions[] = {
+      {"meter", f_meter}, {"record", f_record}, {NULL, NULL}};
+  static const luaL_Reg meter_methods[] = {{"add", m_add},
+                                           {"merge", m_merge},
+                                           {"quantile", m_quantile},
+                                           {"summary", m_summary},
+                                           {NULL, NULL}};
+  static const luaL_Reg record_methods[] = {
+      {"watch", m_watch},     {"drain", m_drain},
+      {"stop", m_stop},       {"hash", m_hash},
+      {"request", m_request}, {"read", m_read},
+      {"event", m_event},     {NULL, NULL}};
+  static const luaL_Reg metamethods[] = {{NULL, NULL}};
+  static const luaL_Reg record_metamethods[] = {
+      {"__gc", record_gc}, {"__close", record_gc}, {NULL, NULL}};
+  set_functions(L, b, functions);
+  new_type(L, b, METER_TYPE, meter_methods, metamethods);
+  new_type(L, b, RECORD_TYPE, record_methods, record_metamethods);
+  lua_pop(L, 4);
+}

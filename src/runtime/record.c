@@ -1,0 +1,435 @@
+/*
+** record.c - the taking in of events.
+*/
+#include "record.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define RING 4096     /* events that a pool may tell between two drains */
+#define BELL 1024     /* at so many the record drains itself */
+#define BATCH 256     /* read at a time */
+#define WIDTH 1000000 /* ns: of a bucket, at first */
+
+struct RecordSource {
+  RecordSource *next;
+  Record *record;
+  llm_pool *pool;
+  llm_listener *listener;
+  uint32_t number; /* from 1 on */
+};
+
+/* ---- hashing ----------------------------------------------------------- */
+
+static uint64_t mix(uint64_t hash, uint64_t value) {
+  hash ^= value;
+  hash *= 0x9e3779b97f4a7c15u;
+  return hash ^ (hash >> 29);
+}
+
+static uint64_t hash_text(const char *text) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (; *text; text++) hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
+  return hash;
+}
+
+void record_mix(Record *record, uint64_t value) {
+  record->hash = mix(record->hash, value);
+}
+
+/* ---- models and clients, by the pools' names --------------------------- */
+
+/* The list, with room for one more; NULL: no memory, and it stays. */
+static void *grow(void *list, uint32_t count, uint32_t *size) {
+  if (count < *size) return list;
+  uint32_t wanted = *size ? *size * 2 : 16;
+  void *larger = realloc(list, wanted * sizeof(void *));
+  if (larger) *size = wanted;
+  return larger;
+}
+
+static RecordModel *add_model(Record *r, const char *key, uint32_t source) {
+  RecordModel *model = calloc(1, sizeof *model);
+  char *name = strdup(key);
+  Meter *wait = calloc(1, sizeof *wait);
+  void *list = grow(r->models, r->model_count, &r->model_size);
+  if (list) r->models = list;
+  if (model == NULL || name == NULL || wait == NULL || list == NULL) {
+    free(model);
+    free(name);
+    free(wait);
+    r->out_of_memory = true;
+    return NULL;
+  }
+  *model = (RecordModel){.name = name, .key = key, .wait = wait};
+  model->hash = hash_text(key);
+  model->source = source;
+  r->models[r->model_count++] = model;
+  return model;
+}
+
+static RecordClient *add_client(Record *r, const char *key, uint32_t model) {
+  RecordClient *client = calloc(1, sizeof *client);
+  char *name = strdup(key);
+  void *list = grow(r->clients, r->client_count, &r->client_size);
+  if (list) r->clients = list;
+  if (client == NULL || name == NULL || list == NULL) {
+    free(client);
+    free(name);
+    r->out_of_memory = true;
+    return NULL;
+  }
+  client->name = name;
+  client->key = key;
+  client->model = model;
+  client->hash = hash_text(key);
+  r->clients[r->client_count++] = client;
+  return client;
+}
+
+/* Names are interned by their pool: one address, one name. There are few. */
+static uint32_t model_of(Record *r, const char *key, uint32_t source) {
+  if (key == NULL) return 0;
+  for (uint32_t i = 0; i < r->model_count; i++)
+    if (r->models[i]->key == key && r->models[i]->source == source)
+      return i + 1;
+  return add_model(r, key, source) ? r->model_count : 0;
+}
+
+static uint32_t client_of(Record *r, const char *key, uint32_t model) {
+  if (key == NULL || model == 0) return 0;
+  uint32_t guess = r->guess; /* events of one client come in runs */
+  if (guess < r->client_count && r->clients[guess]->key == key &&
+      r->clients[guess]->model == model)
+    return guess + 1;
+  for (uint32_t i = 0; i < r->client_count; i++)
+    if (r->clients[i]->key == key && r->clients[i]->model == model) {
+      r->guess = i;
+      return i + 1;
+    }
+  return add_client(r, key, model) ? r->client_count : 0;
+}
+
+/* ---- who is in line ---------------------------------------------------- */
+
+static size_t home_of(const RecordLine *line, uint64_t ask, uint32_t source) {
+  return (size_t)(((ask + source) * 0x9e3779b97f4a7c15u) >> 32) &
+         (line->size - 1);
+}
+
+static size_t slot_of(const RecordLine *line, uint64_t ask, uint32_t source) {
+  size_t i = home_of(line, ask, source);
+  while (line->waits[i].ask != 0 &&
+         (line->waits[i].ask != ask || line->waits[i].source != source))
+    i = (i + 1) & (line->size - 1);
+  return i;
+}
+
+static bool line_grow(RecordLine *line) {
+  RecordLine larger = {.size = line->size ? line->size * 2 : 1024};
+  larger.waits = calloc(larger.size, sizeof *larger.waits);
+  if (larger.waits == NULL) return false;
+  larger.count = line->count;
+  for (size_t i = 0; i < line->size; i++) {
+    const struct RecordWait *w = &line->waits[i];
+    if (w->ask) larger.waits[slot_of(&larger, w->ask, w->source)] = *w;
+  }
+  free(line->waits);
+  *line = larger;
+  return true;
+}
+
+/* Whoever was pushed on by the one that leaves moves up. */
+static void close_gap(RecordLine *line, size_t gap) {
+  const size_t mask = line->size - 1;
+  for (size_t i = (gap + 1) & mask; line->waits[i].ask; i = (i + 1) & mask) {
+    size_t home = home_of(line, line->waits[i].ask, line->waits[i].source);
+    if (((i - home) & mask) < ((i - gap) & mask)) continue;
+    line->waits[gap] = line->waits[i];
+    gap = i;
+  }
+  line->waits[gap].ask = 0;
+}
+
+/* The model in whose line the ask stood, or 0; it leaves. */
+static uint32_t line_leave(RecordLine *line, uint64_t ask, uint32_t source) {
+  if (line->count == 0 || ask == 0) return 0;
+  size_t i = slot_of(line, ask, source);
+  if (line->waits[i].ask == 0) return 0;
+  uint32_t model = line->waits[i].model;
+  line->count--;
+  close_gap(line, i);
+  return model;
+}
+
+static void line_join(Record *r, uint64_t ask, uint32_t source,
+                      uint32_t model) {
+  RecordLine *line = &r->line;
+  if (line->count * 2 >= line->size && !line_grow(line)) {
+    r->out_of_memory = true;
+    return;
+  }
+  struct RecordWait *w = &line->waits[slot_of(line, ask, source)];
+  if (w->ask != 0) return; /* again, after a client that failed its check */
+  *w = (struct RecordWait){ask, source, model};
+  line->count++;
+}
+
+/* ---- areas over time --------------------------------------------------- */
+
+static void halve(double *area) {
+  for (int i = 0; i < RECORD_BUCKETS / 2; i++)
+    area[i] = area[2 * i] + area[2 * i + 1];
+  memset(area + RECORD_BUCKETS / 2, 0, RECORD_BUCKETS / 2 * sizeof *area);
+}
+
+static void halve_max(uint32_t *most) {
+  for (int i = 0; i < RECORD_BUCKETS / 2; i++)
+    most[i] = most[2 * i] > most[2 * i + 1] ? most[2 * i] : most[2 * i + 1];
+  memset(most + RECORD_BUCKETS / 2, 0, RECORD_BUCKETS / 2 * sizeof *most);
+}
+
+/* Makes the buckets reach beyond `until_ns`. */
+static void stretch(Record *r, int64_t until_ns) {
+  while (until_ns - r->start_ns >= r->width_ns * RECORD_BUCKETS) {
+    r->width_ns *= 2;
+    for (uint32_t i = 0; i < r->model_count; i++) {
+      halve(r->models[i]->depth_area);
+      halve_max(r->models[i]->depth_max);
+    }
+    for (uint32_t i = 0; i < r->client_count; i++) {
+      halve(r->clients[i]->busy_in);
+      halve(r->clients[i]->rest_in);
+    }
+  }
+}
+
+/* Adds `weight` a second over a span to the buckets that it crosses. */
+static double add_span(Record *r, double *area, int64_t from_ns,
+                       int64_t until_ns, double weight) {
+  if (from_ns < r->start_ns) from_ns = r->start_ns;
+  if (until_ns <= from_ns) return 0;
+  stretch(r, until_ns);
+  int64_t i = (from_ns - r->start_ns) / r->width_ns;
+  int64_t at = from_ns;
+  while (at < until_ns) {
+    int64_t end = r->start_ns + (i + 1) * r->width_ns;
+    if (end > until_ns) end = until_ns;
+    area[i++] += weight * (double)(end - at) / 1e9;
+    at = end;
+  }
+  return weight * (double)(until_ns - from_ns) / 1e9;
+}
+
+static void set_depth(Record *r, RecordModel *m, uint32_t depth, int64_t now) {
+  if (m->depth > 0)
+    m->depth_sum += add_span(r, m->depth_area, m->since_ns, now, m->depth);
+  stretch(r, now);
+  int64_t i = (now - r->start_ns) / r->width_ns;
+  m->since_ns = now;
+  m->depth = depth;
+  if (depth > m->deepest) m->deepest = depth;
+  if (i >= 0 && depth > m->depth_max[i]) m->depth_max[i] = depth;
+}
+
+/* ---- one event --------------------------------------------------------- */
+
+static void on_left(Record *r, const llm_event *e, uint32_t source) {
+  uint32_t model = line_leave(&r->line, e->ask, source);
+  if (model == 0) return;
+  RecordModel *m = r->models[model - 1];
+  set_depth(r, m, m->depth - 1, e->time_ns);
+}
+
+static void on_lent(Record *r, const llm_event *e, RecordModel *m,
+                    RecordClient *c, uint32_t source) {
+  on_left(r, e, source);
+  if (m) meter_add(m->wait, (double)e->span_ns / 1e9);
+  if (c) c->lends++;
+}
+
+static void on_returned(Record *r, const llm_event *e, RecordClient *c) {
+  if (c)
+    c->busy += add_span(r, c->busy_in, e->time_ns - e->span_ns, e->time_ns, 1);
+}
+
+/* A rest that is told again while it lasts counts once. */
+static void on_resting(Record *r, const llm_event *e, RecordClient *c) {
+  if (c == NULL) return;
+  int64_t from = e->time_ns, until = llm_time_after(from, e->span_ns);
+  if (until == LLM_FOREVER) return;
+  if (c->rest_until_ns > from) from = c->rest_until_ns;
+  if (until <= from) return;
+  c->rest += add_span(r, c->rest_in, from, until, 1);
+  c->rest_until_ns = until;
+}
+
+static void keep(Record *r, const llm_event *e, uint32_t model,
+                 uint32_t client) {
+  if (r->log_count >= r->log_limit) return;
+  if (r->log_count == r->log_size) {
+    size_t size = r->log_size ? r->log_size * 2 : 1024;
+    RecordEvent *log = realloc(r->log, size * sizeof *log);
+    if (log == NULL) {
+      r->out_of_memory = true;
+      r->log_limit = r->log_count;
+      return;
+    }
+    r->log = log;
+    r->log_size = size;
+  }
+  r->log[r->log_count++] = (RecordEvent){.time_ns = e->time_ns,
+                                         .span_ns = e->span_ns,
+                                         .ask = e->ask,
+                                         .client = client,
+                                         .model = (uint16_t)model,
+                                         .kind = (uint16_t)e->kind};
+}
+
+static void hash_event(Record *r, const llm_event *e, const RecordModel *m,
+                       const RecordClient *c) {
+  uint64_t names = (m ? m->hash : 1) ^ (c ? c->hash * 31 : 3);
+  uint64_t hash = mix(r->hash, (uint64_t)e->time_ns);
+  hash = mix(hash, (uint64_t)e->span_ns ^ (uint64_t)e->kind << 56);
+  r->hash = mix(hash, names + e->ask);
+}
+
+static void take(Record *r, const llm_event *e, uint32_t source) {
+  uint32_t model = model_of(r, e->model, source);
+  uint32_t client = client_of(r, e->client, model);
+  RecordModel *m = model ? r->models[model - 1] : NULL;
+  RecordClient *c = client ? r->clients[client - 1] : NULL;
+  if (e->time_ns > r->last_ns) r->last_ns = e->time_ns;
+  r->total++;
+  if ((unsigned)e->kind < LLM_EV_COUNT) r->counts[e->kind]++;
+  hash_event(r, e, m, c);
+  keep(r, e, model, client);
+  switch (e->kind) {
+  case LLM_EV_QUEUED:
+    if (m == NULL) break;
+    line_join(r, e->ask, source, model);
+    set_depth(r, m, m->depth + 1, e->time_ns);
+    break;
+  case LLM_EV_LENT: on_lent(r, e, m, c, source); break;
+  case LLM_EV_RETURNED: on_returned(r, e, c); break;
+  case LLM_EV_RESTING: on_resting(r, e, c); break;
+  case LLM_EV_TIMEOUT:
+  case LLM_EV_CANCELLED:
+  case LLM_EV_REFUSED:
+  case LLM_EV_QUEUE_FULL: on_left(r, e, source); break;
+  default: break;
+  }
+}
+
+/* ---- listening --------------------------------------------------------- */
+
+/* Under the lock: events of one pool are taken in their order. */
+static void drain(RecordSource *source) {
+  Record *r = source->record;
+  llm_event batch[BATCH];
+  size_t n;
+  while ((n = llm_listener_read(source->listener, batch, BATCH)) > 0)
+    for (size_t i = 0; i < n; i++) take(r, &batch[i], source->number);
+}
+
+static void on_bell(void *user) {
+  RecordSource *source = user;
+  pthread_mutex_lock(&source->record->lock);
+  drain(source);
+  pthread_mutex_unlock(&source->record->lock);
+}
+
+void record_drain(Record *r) {
+  pthread_mutex_lock(&r->lock);
+  for (RecordSource *s = r->sources; s; s = s->next) drain(s);
+  pthread_mutex_unlock(&r->lock);
+}
+
+static bool is_watched(Record *r, const llm_pool *pool) {
+  pthread_mutex_lock(&r->lock);
+  const RecordSource *s = r->sources;
+  while (s && s->pool != pool) s = s->next;
+  pthread_mutex_unlock(&r->lock);
+  return s != NULL;
+}
+
+/* Times of two clocks cannot lie on one axis: the first pool's counts. */
+static bool has_other_clock(const Record *r, const llm_pool *pool) {
+  return r->sources && llm_pool_clock(pool) != llm_pool_clock(r->sources->pool);
+}
+
+bool record_watch(Record *r, llm_pool *pool) {
+  if (is_watched(r, pool) || has_other_clock(r, pool)) return true;
+  RecordSource *source = calloc(1, sizeof *source);
+  if (source == NULL) return false;
+  source->record = r;
+  source->pool = pool;
+  source->listener = llm_pool_listen_at(pool, RING, BELL, on_bell, source);
+  if (source->listener == NULL) {
+    free(source);
+    return false;
+  }
+  pthread_mutex_lock(&r->lock);
+  int64_t now = llm_clock_now(llm_pool_clock(pool));
+  if (r->sources == NULL) r->start_ns = r->last_ns = now;
+  source->number = ++r->source_count;
+  source->next = r->sources;
+  r->sources = source;
+  pthread_mutex_unlock(&r->lock);
+  return true;
+}
+
+/* A listener is closed without the lock: its bell may be ringing. */
+void record_stop(Record *r) {
+  record_drain(r);
+  pthread_mutex_lock(&r->lock);
+  RecordSource *s = r->sources;
+  r->sources = NULL;
+  pthread_mutex_unlock(&r->lock);
+  while (s) {
+    RecordSource *next = s->next;
+    r->dropped += llm_listener_dropped(s->listener);
+    llm_listener_close(s->listener);
+    free(s);
+    s = next;
+  }
+}
+
+void record_close(Record *r, int64_t now_ns) {
+  pthread_mutex_lock(&r->lock);
+  if (now_ns > r->last_ns) r->last_ns = now_ns;
+  for (uint32_t i = 0; i < r->model_count; i++)
+    set_depth(r, r->models[i], r->models[i]->depth, r->last_ns);
+  pthread_mutex_unlock(&r->lock);
+}
+
+/* ---- making ------------------------------------------------------------ */
+
+Record *record_new(size_t log_limit) {
+  Record *r = calloc(1, sizeof *r);
+  if (r == NULL) return NULL;
+  pthread_mutex_init(&r->lock, NULL);
+  r->width_ns = WIDTH;
+  r->log_limit = log_limit;
+  return r;
+}
+
+void record_free(Record *r) {
+  if (r == NULL) return;
+  record_stop(r);
+  for (uint32_t i = 0; i < r->model_count; i++) {
+    free(r->models[i]->name);
+    free(r->models[i]->wait);
+    free(r->models[i]);
+  }
+  for (uint32_t i = 0; i < r->client_count; i++) {
+    free(r->clients[i]->name);
+    free(r->clients[i]);
+  }
+  free(r->models);
+  free(r->clients);
+  free(r->line.waits);
+  free(r->log);
+  pthread_mutex_destroy(&r->lock);
+  free(r);
+}
