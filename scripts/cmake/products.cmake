@@ -47,6 +47,6 @@ add_executable(llmpool
 set_target_properties(llmpool PROPERTIES
   ENABLE_EXPORTS ON
   LINKER_LANGUAGE C)
-target_link_libraries(llmpool PRIVATE
+target_link_libraries(llmpool PRIVATE m
   PkgConfig::LUA PkgConfig::UV Threads::Threads ${CMAKE_DL_LIBS} m
   $<$<BOOL:${WITH_READLINE}>:PkgConfig::READLINE>)
