@@ -3,9 +3,18 @@
 
 add_compile_options(
   -Wall -Wextra -Wshadow -Wstrict-prototypes -Wvla
-  -fno-semantic-interposition) # our own calls need no detour in a .so
+  -fno-semantic-interposition # our own calls need no detour in a .so
+  -fno-plt)                   # nor those into liblua: a lease makes twenty
 if(LLMPOOL_WERROR)
   add_compile_options(-Werror)
+endif()
+if(LLMPOOL_LTO)
+  include(CheckIPOSupported)
+  check_ipo_supported(RESULT has_lto LANGUAGES C)
+  if(has_lto) # fat: the static library serves other compilers too
+    add_compile_options(-flto=auto -ffat-lto-objects)
+    add_link_options(-flto=auto)
+  endif()
 endif()
 if(LLMPOOL_CHECKS)
   add_compile_options(-UNDEBUG)

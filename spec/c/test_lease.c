@@ -83,6 +83,39 @@ static void test_prefer(void **state) {
   give_back(&c);
 }
 
+static void test_a_try_lends_or_does_nothing(void **state) {
+  (void)state;
+  rig_register("m", 1);
+  asker a = {0}, b = {0}, c = {0};
+  assert_true(llm_model_may_lend(rig.model));
+  assert_true(llm_lease_try(&a.lease, rig.model));
+  assert_held(&a, "c1");
+  assert_false(llm_model_may_lend(rig.model));
+  assert_false(llm_lease_try(&b.lease, rig.model));
+  assert_false(llm_lease_is_held(&b.lease));
+  assert_int_equal(ask(&c, LLM_FOREVER), LLM_WAIT);
+  give_back(&a); /* c has it, though it does not know yet */
+  assert_false(llm_lease_try(&a.lease, rig.model));
+  assert_int_equal(wake_up(&c), LLM_READY);
+  give_back(&c);
+  llm_model_pause(rig.model);
+  assert_false(llm_lease_try(&a.lease, rig.model));
+  llm_model_resume(rig.model);
+  rig_pass(2 * SECOND); /* it is to be checked first */
+  assert_true(llm_model_may_lend(rig.model));
+  assert_false(llm_lease_try(&a.lease, rig.model));
+  assert_int_equal(rig.remote.checks, 0);
+  assert_int_equal(ask(&a, LLM_FOREVER), LLM_READY);
+  assert_int_equal(rig.remote.checks, 1);
+  give_back(&a);
+  assert_quiet(rig.model);
+  llm_model_renew(rig.model);
+  assert_false(llm_lease_try(&a.lease, rig.model)); /* it is out of date */
+  llm_pool_close(rig.pool);
+  assert_false(llm_lease_try(&a.lease, rig.model));
+  assert_int_equal(rig_stats(rig.model).acquired, 3);
+}
+
 static void test_a_wait_ends_once(void **state) {
   (void)state;
   rig_register("m", 1);
@@ -483,6 +516,7 @@ int main(void) {
       TEST(test_nobody_is_overtaken_by_a_newcomer),
       TEST(test_priority),
       TEST(test_prefer),
+      TEST(test_a_try_lends_or_does_nothing),
       TEST(test_a_wait_ends_once),
       TEST(test_a_free_permit_is_granted_late_too),
       TEST(test_any_takes_the_first_that_is_free),

@@ -10,6 +10,14 @@
 */
 #include "lease.h"
 
+/* With the lock held, returns without it: a permit for whoever is next. */
+static void hand_on(llm_model *model) {
+  llm_model_ref(model);
+  llm_idle_unlock(&model->idle);
+  llm_sem_release(&model->sem);
+  llm_model_unref(model);
+}
+
 /* ---- begin ------------------------------------------------------------- */
 
 /* An idle client that may be lent as it is; it stays in the list. */
@@ -21,6 +29,35 @@ static inline llm_place *fit_idle(const llm_model *model, uint64_t now) {
       llm_ticks_between(place->link.stamp, now) >= model->check_from)
     return NULL;
   return place;
+}
+
+bool llm_model_may_lend(const llm_model *model) {
+  return llm_sem_flags(&model->sem) == 0 && llm_sem_avail(&model->sem) != 0;
+}
+
+/* A permit without a client to lend as it is goes back, to whoever asked
+** meanwhile. */
+bool llm_lease_try(llm_lease *lease, llm_model *model) {
+  uint64_t now = llm_ticks(model->clock);
+  llm_due_check(model->pool, now);
+  if (!llm_sem_try(&model->sem)) return false;
+  llm_idle_lock(&model->idle);
+  llm_place *place = fit_idle(model, now);
+  if (place == NULL) {
+    hand_on(model);
+    return false;
+  }
+  lease->model = model;
+  lease->nodes = NULL;
+  lease->models = NULL;
+  lease->n_models = 0;
+  lease->holding = 0;
+  lease->err = LLM_OK;
+  lease->flags = 0;
+  llm_idle_remove_locked(&model->idle, &place->link);
+  llm_lend(lease, place, now, 0);
+  llm_model_leave(model);
+  return true;
 }
 
 llm_step llm_lease_begin(llm_lease *lease, llm_model *model, const llm_ask *ask,
@@ -105,14 +142,6 @@ static void put_back(llm_model *model, llm_place *place, llm_return how,
   doom(place, how);
   llm_place_settle(place, LLM_COVER_GIVEN);
   llm_model_came_back(model);
-  llm_model_unref(model);
-}
-
-/* The client is back and plain, but somebody waits for the permit. */
-static void hand_on(llm_model *model) {
-  llm_model_ref(model);
-  llm_idle_unlock(&model->idle);
-  llm_sem_release(&model->sem);
   llm_model_unref(model);
 }
 

@@ -313,6 +313,12 @@ struct llm_lease {
   uint8_t flags;
 };
 
+/* The short way: lends if a client is free and nothing has to be waited for,
+** checked, created or done first. False: nothing has happened; begin says why.
+** may_lend is a hint that it would, at a moment, for a load. */
+bool llm_lease_try(llm_lease *lease, llm_model *model);
+bool llm_model_may_lend(const llm_model *model);
+
 /* Asks `model` for a client. wake belongs to the waiter of the lease. Never
 ** LLM_CHECK or LLM_CREATE for models that are not stepped: those are done
 ** inside (so begin and next may take as long as create and check take). */

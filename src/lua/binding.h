@@ -40,7 +40,10 @@ struct Binding {
   Slot *slots;
   uint32_t slot_count, free_slot; /* free_slot == slot_count: none */
   uint64_t serial;                /* of the last lease */
-  int cached; /* guards in the table that is the 2nd upvalue */
+  int cached;            /* guards on the shelf that is the 2nd upvalue */
+  Guard *quick;          /* free ones of the short way (quick.c) */
+  int quick_made;        /* of these, ever */
+  const LuaPool *recent; /* the pool that was last asked; or NULL */
   const void *pool_type, *client_type; /* metatables, for quick checks */
   struct Past *pasts;                  /* simulations that were (simulate.c) */
   bool trace_leaks; /* get_client records where it was called */
@@ -61,15 +64,17 @@ struct Guard {
   Binding *binding;
   Task *task;       /* who waits */
   const char *site; /* where it was asked for; or NULL */
+  Guard *next;      /* among the free ones of the short way */
   uint32_t slot;
   bool waiting; /* between LLM_WAIT and its end */
   bool woken;
   bool making;   /* a check or create of Lua's is under way */
   bool detached; /* owned by a client from acquire: the slot's close is mute */
+  bool is_quick; /* of the short way: its task owns the lease */
 };
 
 typedef struct KnownModel {
-  const char *name; /* of an interned string that the pool's user value holds */
+  const void *key;  /* lua_topointer of the name, which a user value holds */
   llm_model *model; /* a reference */
 } KnownModel;
 
@@ -102,12 +107,13 @@ typedef struct LuaSpec {
   _Atomic uint32_t refs;
 } LuaSpec;
 
-/* Every function of ours has two upvalues: the binding, and the table of
-** guards that wait for reuse. */
+/* Every function of ours has two upvalues: the binding, and the shelf, whose
+** user values are guards that wait for reuse and the clients' metatable. (A
+** table would do; its fields take twice as long to reach.) */
 static inline Binding *binding_of(lua_State *L) {
   return (Binding *)lua_touserdata(L, lua_upvalueindex(1));
 }
-#define GUARDS lua_upvalueindex(2)
+#define SHELF lua_upvalueindex(2)
 #define KEEP_GUARDS 64                /* ended ones, for reuse */
 #define CLIENT_META (KEEP_GUARDS + 1) /* where the clients' metatable lies */
 
@@ -115,7 +121,29 @@ static inline Binding *binding_of(lua_State *L) {
 int f_get_client(lua_State *L);
 int f_acquire(lua_State *L);
 
+/* quick.c: the answer, or NOT_QUICK with the stack as it was. */
+#define NOT_QUICK (-1)
+int quick_get_client(lua_State *L, Binding *binding);
+int quick_acquire(lua_State *L, Binding *binding);
+
 /* guard.c */
+/* One more free guard of the short way; false: there are enough. */
+bool guard_make_quick(lua_State *L, Binding *binding);
+/* Lends it to a task whose end gives back what it still holds; and back. */
+static inline Guard *guard_take_quick(Binding *binding, Task *task) {
+  Guard *guard = binding->quick;
+  binding->quick = guard->next;
+  guard->task = task;
+  task->leases++;
+  return guard;
+}
+static inline void guard_free_quick(Guard *guard) {
+  guard->task->leases--;
+  guard->task = NULL;
+  guard->next = guard->binding->quick;
+  guard->binding->quick = guard;
+}
+void guard_reclaim(Worker *worker, Task *task);
 void guards_open(lua_State *L, Binding *binding);
 /* Pushes a guard without a lease, with user values for what it needs. */
 Guard *guard_take(lua_State *L, Binding *binding, int user_values);
@@ -157,6 +185,15 @@ void push_helper(lua_State *L, Helper helper);
 
 /* client.c */
 void clients_open(lua_State *L, Binding *binding);
+/* What a script sees: the name of a lease. */
+typedef struct Client {
+  uint64_t serial;
+  uint64_t model; /* its uid: whom a second release is counted to */
+  uint32_t slot;
+} Client;
+/* Pushes one that names nothing yet, and lets it name the guard's lease. */
+Client *new_client(lua_State *L, int user_values);
+void name_lease(Client *client, Guard *guard);
 /* Pushes a client for the guard's present lease. */
 void push_client(lua_State *L, Guard *guard, int user_values);
 /* The value at `index` is this state's instance of the place's client. */

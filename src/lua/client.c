@@ -14,22 +14,26 @@
 #include "../runtime/errors.h"
 #include "../runtime/scheduler.h"
 
-typedef struct Client {
-  uint64_t serial;
-  uint64_t model; /* its uid: whom a second release is counted to */
-  uint32_t slot;
-} Client;
-
 static const char instances_key = 'I'; /* registry: place -> instance */
 static const char versions_key = 'V';  /* registry: place -> its version */
 
-void push_client(lua_State *L, Guard *guard, int user_values) {
+Client *new_client(lua_State *L, int user_values) {
   Client *client = lua_newuserdatauv(L, sizeof *client, user_values);
-  lua_rawgeti(L, GUARDS, CLIENT_META); /* quicker than by its name */
+  client->serial = client->model = 0;
+  client->slot = 0;
+  lua_getiuservalue(L, SHELF, CLIENT_META); /* quicker than by its name */
   lua_setmetatable(L, -2);
+  return client;
+}
+
+void name_lease(Client *client, Guard *guard) {
   client->slot = guard->slot;
   client->model = llm_model_uid(guard->lease.model);
   client->serial = guard_renew(guard);
+}
+
+void push_client(lua_State *L, Guard *guard, int user_values) {
+  name_lease(new_client(L, user_values), guard);
 }
 
 static Client *to_client(lua_State *L, int index) {
@@ -182,8 +186,13 @@ static int m_release(lua_State *L) {
 
 /* ---- metamethods ------------------------------------------------------- */
 
+/* The end of most blocks: as short as may be. */
 static int mm_close(lua_State *L) {
-  Guard *guard = find_guard(L, to_client(L, 1));
+  const Client *client = lua_touserdata(L, 1);
+  if (client == NULL || !lua_getmetatable(L, 1) ||
+      lua_topointer(L, -1) != binding_of(L)->client_type)
+    luaL_typeerror(L, 1, "client");
+  Guard *guard = find_guard(L, client);
   if (guard) end_lease(L, guard);
   return 0;
 }
@@ -206,7 +215,7 @@ static int index_instance(lua_State *L, Guard *guard) {
   lua_gettable(L, -2);
   if (lua_type(L, -1) != LUA_TFUNCTION) return 1;
   lua_pushvalue(L, lua_upvalueindex(1));
-  lua_pushvalue(L, GUARDS);
+  lua_pushvalue(L, SHELF);
   lua_pushvalue(L, -3);
   lua_pushcclosure(L, forward, 3);
   return 1;
@@ -254,6 +263,6 @@ void clients_open(lua_State *L, Binding *b) {
   b->client_type = lua_topointer(L, -2);
   push_upvalues(L, b);
   lua_pushvalue(L, -4);
-  lua_rawseti(L, -2, CLIENT_META);
+  lua_setiuservalue(L, -2, CLIENT_META);
   lua_pop(L, 4);
 }

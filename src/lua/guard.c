@@ -15,6 +15,8 @@
 #include "../runtime/errors.h"
 #include "../runtime/scheduler.h"
 
+static const char quick_key = 'q'; /* registry: those of the short way */
+
 /* ---- slots ------------------------------------------------------------- */
 
 static bool grow_slots(Binding *b) {
@@ -146,7 +148,8 @@ static void warn_of_leak(lua_State *L, const Guard *guard) {
 static int mm_gc(lua_State *L) {
   Guard *guard = lua_touserdata(L, 1);
   if (guard->binding == NULL) return 0;
-  if (!guard->waiting && !guard->making && llm_lease_is_held(&guard->lease)) {
+  if (!guard->waiting && !guard->making && !guard->is_quick &&
+      llm_lease_is_held(&guard->lease)) {
     llm_lease_leaked(&guard->lease);
     if (!guard->binding->worker->closing) warn_of_leak(L, guard);
   }
@@ -170,9 +173,9 @@ static Guard *new_guard(lua_State *L, Binding *b, int user_values) {
 
 Guard *guard_take(lua_State *L, Binding *b, int user_values) {
   if (b->cached == 0 || user_values > 0) return new_guard(L, b, user_values);
-  lua_rawgeti(L, GUARDS, b->cached);
+  lua_getiuservalue(L, SHELF, b->cached);
   lua_pushnil(L);
-  lua_rawseti(L, GUARDS, b->cached--);
+  lua_setiuservalue(L, SHELF, b->cached--);
   return lua_touserdata(L, -1);
 }
 
@@ -184,8 +187,36 @@ void guard_recycle(lua_State *L, Guard *guard, int index) {
   guard->task = NULL;
   if (b->cached >= KEEP_GUARDS || guard->lease.nodes) return;
   lua_pushvalue(L, index);
-  lua_rawseti(L, GUARDS, b->cached + 1); /* its room was made at the start */
+  lua_setiuservalue(L, SHELF, b->cached + 1);
   b->cached++;
+}
+
+/* ---- those of the short way -------------------------------------------- */
+
+/* They stay in a table for good: their leases need no collector. */
+bool guard_make_quick(lua_State *L, Binding *b) {
+  if (b->quick_made == KEEP_GUARDS) return false;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &quick_key);
+  Guard *guard = new_guard(L, b, 0);
+  lua_rawsetp(L, -2, guard);
+  lua_pop(L, 1);
+  guard->is_quick = true;
+  guard->next = b->quick;
+  b->quick = guard;
+  b->quick_made++;
+  return true;
+}
+
+/* The task did not come back to where it would have returned them. */
+void guard_reclaim(Worker *worker, Task *task) {
+  const Binding *b = worker->pools;
+  for (uint32_t i = 0; i < b->slot_count; i++) {
+    Guard *guard = b->slots[i].guard;
+    if (guard == NULL || !guard->is_quick || guard->task != task) continue;
+    if (llm_lease_is_held(&guard->lease))
+      guard_release(worker->L, guard, LLM_KEEP);
+    guard_free_quick(guard);
+  }
 }
 
 void guards_open(lua_State *L, Binding *b) {
@@ -193,4 +224,6 @@ void guards_open(lua_State *L, Binding *b) {
       {"__close", mm_close}, {"__gc", mm_gc}, {NULL, NULL}};
   new_type(L, b, GUARD_TYPE, NULL, metamethods);
   lua_pop(L, 2);
+  lua_newtable(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &quick_key);
 }

@@ -266,24 +266,28 @@ static llm_step begin(lua_State *L, Guard *guard, LuaPool *pool,
 
 int f_get_client(lua_State *L) {
   llm_ask ask;
+  int quick = quick_get_client(L, binding_of(L));
+  if (quick != NOT_QUICK) return quick;
   LuaPool *pool = check_pool(L, POOL);
   luaL_argexpected(L, lua_type(L, CALLBACK) == LUA_TFUNCTION, CALLBACK,
                    "function");
   lua_settop(L, OPTIONS);
   Guard *guard = prepare(L, pool, &ask);
-  if (guard->binding->trace_leaks) guard->site = site_of(L, 1);
+  if (guard->binding->trace_leaks) guard->site = site_of(L, worker(guard), 1);
   lua_toclose(L, GUARD);
   return advance(L, guard, begin(L, guard, pool, &ask));
 }
 
 int f_acquire(lua_State *L) {
   llm_ask ask;
+  int quick = quick_acquire(L, binding_of(L));
+  if (quick != NOT_QUICK) return quick;
   LuaPool *pool = check_pool(L, POOL);
   lua_settop(L, CALLBACK);
   lua_pushnil(L);
   lua_insert(L, CALLBACK); /* stack: pool model nil options */
   Guard *guard = prepare(L, pool, &ask);
-  guard->site = site_of(L, 1);
+  guard->site = site_of(L, worker(guard), 1);
   llm_step step = begin(L, guard, pool, &ask);
   if (step != LLM_READY)
     lua_toclose(L, GUARD); /* the guard's __gc is enough

@@ -20,7 +20,7 @@
 int luaopen_llmpool(lua_State *L);
 
 static const char binding_key = 'B'; /* registry: the Binding */
-static const char guards_key = 'G';  /* registry: guards for reuse */
+static const char guards_key = 'G';  /* registry: the shelf */
 static const char module_key = 'M';  /* registry: what require returns */
 static const char helpers_key = 'H'; /* registry: functions of init.lua's */
 
@@ -80,6 +80,7 @@ static int binding_gc(lua_State *L) {
   simulate_free(b);
   free(b->slots);
   b->slots = NULL;
+  b->slot_count = 0;
   return 0;
 }
 
@@ -92,7 +93,7 @@ static Binding *new_binding(lua_State *L) {
   lua_setfield(L, -2, "__gc");
   lua_setmetatable(L, -2);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &binding_key);
-  lua_createtable(L, CLIENT_META, 0); /* filling it never allocates */
+  lua_newuserdatauv(L, 0, CLIENT_META); /* filling it never allocates */
   lua_rawsetp(L, LUA_REGISTRYINDEX, &guards_key);
   return b;
 }

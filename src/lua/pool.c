@@ -31,6 +31,7 @@ static LuaPool *to_pool(lua_State *L, int index) {
 LuaPool *check_pool(lua_State *L, int index) {
   LuaPool *pool = to_pool(L, index);
   if (pool->pool == NULL) luaL_argerror(L, index, "the pool was let go");
+  pool->binding->recent = pool;
   return pool;
 }
 
@@ -71,7 +72,7 @@ static void remember(lua_State *L, LuaPool *pool, int pool_index, int index,
   lua_rawseti(L, -2, pool->known_count + 1);
   lua_pop(L, 1);
   pool->known[pool->known_count++] =
-      (KnownModel){lua_tostring(L, index), model};
+      (KnownModel){lua_topointer(L, index), model};
 }
 
 static llm_model *find_slowly(lua_State *L, LuaPool *pool, int index) {
@@ -91,17 +92,21 @@ static llm_model *find_slowly(lua_State *L, LuaPool *pool, int index) {
     push_unknown_model(L, pool, index);
     lua_error(L);
   }
+  for (uint32_t i = 0; i < pool->known_count; i++) {
+    if (pool->known[i].model != model) continue;
+    llm_model_unref(model); /* the name is long, so that not all its copies */
+    return model;           /* are one string: one of them is enough */
+  }
   remember(L, pool, 1, index, model);
   return model;
 }
 
 llm_model *check_model(lua_State *L, LuaPool *pool, int index) {
   index = lua_absindex(L, index);
-  const char *name =
-      lua_type(L, index) == LUA_TSTRING ? lua_tostring(L, index) : NULL;
-  for (uint32_t i = 0; name && i < pool->known_count; i++)
-    if (pool->known[i].name == name &&
-        !llm_model_is_closed(pool->known[i].model))
+  const void *key =
+      lua_type(L, index) == LUA_TSTRING ? lua_topointer(L, index) : NULL;
+  for (uint32_t i = 0; key && i < pool->known_count; i++)
+    if (pool->known[i].key == key && !llm_model_is_closed(pool->known[i].model))
       return pool->known[i].model;
   return find_slowly(L, pool, index);
 }
@@ -199,6 +204,7 @@ static void adopt(LuaPool *pool, llm_pool *core) {
 
 static void let_go(LuaPool *pool) {
   if (pool->pool == NULL) return;
+  if (pool->binding->recent == pool) pool->binding->recent = NULL;
   forget_models(pool);
   *pool->link = pool->next;
   if (pool->next) pool->next->link = pool->link;
@@ -360,6 +366,7 @@ void pools_open(lua_State *L, Binding *b) {
   b->worker->pools_due = pools_due;
   b->worker->pools_tick = pools_tick;
   b->worker->pools_sleep = pools_sleep;
+  b->worker->pools_reclaim = guard_reclaim;
   set_functions(L, b, functions);
   new_type(L, b, POOL_TYPE, methods, metamethods);
   b->pool_type = lua_topointer(L, -2);

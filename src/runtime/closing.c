@@ -80,6 +80,7 @@ static int mm_close(lua_State *L) {
   worker->world = &worker->real;
   worker->current = &worker->real.main;
   worker->real.driving = false;
+  task_reclaim(worker->current); /* os.exit inside a callback */
   scope_cancel(&worker->real.root);
   lua_pushcfunction(L, finish_protected);
   if (lua_pcall(L, 0, 0, 0) != LUA_OK) { /* interrupted again */

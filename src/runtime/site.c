@@ -15,26 +15,22 @@
 
 #define ENTRIES 64
 
-typedef struct Entry {
+typedef struct Site {
   const char *site;
   int line;
   char source[LUA_IDSIZE];
-} Entry;
+} Site;
 
-static const char cache_key = 'c'; /* registry: Entry[ENTRIES] */
+static const char cache_key = 'c'; /* registry: Site[ENTRIES] */
 static const char sites_key = 'P'; /* registry: "file:line" -> true */
 
-static Entry *cache(lua_State *L) {
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &cache_key);
-  Entry *entries = lua_touserdata(L, -1);
-  lua_pop(L, 1);
-  if (entries) return entries;
-  lua_newtable(L); /* first: the cache stands for both */
+static Site *make_cache(lua_State *L, Worker *worker) {
+  lua_newtable(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &sites_key);
-  entries = lua_newuserdatauv(L, ENTRIES * sizeof *entries, 0);
-  memset(entries, 0, ENTRIES * sizeof *entries);
+  Site *sites = lua_newuserdatauv(L, ENTRIES * sizeof *sites, 0);
+  memset(sites, 0, ENTRIES * sizeof *sites);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &cache_key);
-  return entries;
+  return worker->sites = sites;
 }
 
 static const char *make_site(lua_State *L, const lua_Debug *ar) {
@@ -48,10 +44,11 @@ static const char *make_site(lua_State *L, const lua_Debug *ar) {
   return site;
 }
 
-static const char *look_up(lua_State *L, const lua_Debug *ar) {
+static const char *look_up(lua_State *L, Worker *worker, const lua_Debug *ar) {
   uint32_t hash =
       (uint32_t)((uintptr_t)ar->source >> 4) + 31u * (uint32_t)ar->currentline;
-  Entry *entry = &cache(L)[hash % ENTRIES];
+  Site *sites = worker->sites ? worker->sites : make_cache(L, worker);
+  Site *entry = &sites[hash % ENTRIES];
   if (entry->site && entry->line == ar->currentline &&
       strcmp(entry->source, ar->short_src) == 0)
     return entry->site;
@@ -62,13 +59,12 @@ static const char *look_up(lua_State *L, const lua_Debug *ar) {
   return site;
 }
 
-const char *site_of(lua_State *L, int level) {
+const char *site_of(lua_State *L, Worker *worker, int level) {
   lua_Debug ar;
-  luaL_checkstack(L, 6, NULL);
   for (; lua_getstack(L, level, &ar); level++) {
     lua_getinfo(L, "Sl", &ar);
     if (ar.currentline > 0 && strncmp(ar.short_src, "llmpool/", 8) != 0)
-      return look_up(L, &ar);
+      return look_up(L, worker, &ar);
   }
   return NULL;
 }

@@ -69,7 +69,7 @@ static Task *new_task(lua_State *L, World *world) {
 
 Task *task_spawn(lua_State *L, Worker *worker, Scope *scope, int nargs) {
   luaL_checkstack(L, LUA_MINSTACK, "too many arguments");
-  const char *site = site_of(L, 1);
+  const char *site = site_of(L, worker, 1);
   Task *task = new_task(L, scope->world);
   lua_State *co = lua_newthread(L);
   lua_setiuservalue(L, -2, 1); /* stack: function args task */
@@ -289,6 +289,11 @@ static void settle_poorly(Task *task) {
   }
 }
 
+void task_reclaim(Task *task) {
+  Worker *worker = task->world->worker;
+  if (task->leases > 0) worker->pools_reclaim(worker, task);
+}
+
 /* Never raises: it runs in the drive loop. */
 static void end(lua_State *L, Task *task) {
   if (task->state != TASK_FAILED) task->state = TASK_DONE;
@@ -301,6 +306,7 @@ static void end(lua_State *L, Task *task) {
     }
   }
   timer_stop(task->world, &task->timer);
+  task_reclaim(task);
   scope_remove(task);
   wake_joiners(task);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &tasks_key);
@@ -355,6 +361,7 @@ static void kill_task(Task *task, void *ud) {
   task->state = TASK_CANCELLED;
   timer_stop(task->world, &task->timer);
   kill_chain(task->co);
+  task_reclaim(task);
 }
 
 static void count_task(Task *task, void *ud) {

@@ -43,6 +43,8 @@ bool task_has_ended(const Task *task);
 void join_add(Join *join, Task *target, Task *waiter, bool claims);
 void join_remove(Join *join);
 
+/* Gives back the leases that the task itself owns. */
+void task_reclaim(Task *task);
 /* The state closes: ends what is left by force, innermost coroutine first. */
 void tasks_kill(Worker *worker);
 

@@ -100,6 +100,11 @@ static int64_t no_pools_due(Worker *worker, bool serving) {
 
 static void no_pools(Worker *worker) { (void)worker; }
 
+static void nothing_to_reclaim(Worker *worker, Task *task) {
+  (void)worker;
+  (void)task;
+}
+
 static void no_pools_asleep(Worker *worker, bool asleep) {
   (void)worker;
   (void)asleep;
@@ -134,6 +139,7 @@ static void worker_init(lua_State *L, Worker *worker) {
   worker->pools_due = no_pools_due;
   worker->pools_tick = no_pools;
   worker->pools_sleep = no_pools_asleep;
+  worker->pools_reclaim = nothing_to_reclaim;
   world_init(&worker->real, worker, llm_clock_real());
   worker->world = &worker->real;
   worker->current = &worker->real.main;

@@ -103,6 +103,7 @@ struct Task {
   uint64_t parked_at;  /* the world's count of parks: who is newest */
   int ref;             /* of its userdata in the worker's task table */
   uint16_t nargs;      /* on the first resume */
+  uint16_t leases;     /* it owns so many itself, no slot of its stack does */
   uint8_t state;       /* a TaskState */
   uint8_t wait;        /* a WaitKind */
   uint8_t shields;     /* depth of llmpool.shield */
@@ -171,10 +172,13 @@ struct Worker {
   int64_t (*pools_due)(Worker *, bool serving);
   void (*pools_tick)(Worker *);
   void (*pools_sleep)(Worker *, bool asleep);
-  void *pools;      /* src/lua's own */
-  int threads;      /* started here, whose end was not heard of yet */
-  int exit_status;  /* with exit_wanted */
-  bool exit_wanted; /* os.exit(code, true) inside a task */
+  /* a task ends that owns leases: they come back */
+  void (*pools_reclaim)(Worker *, Task *);
+  void *pools;        /* src/lua's own */
+  struct Site *sites; /* site.c's own */
+  int threads;        /* started here, whose end was not heard of yet */
+  int exit_status;    /* with exit_wanted */
+  bool exit_wanted;   /* os.exit(code, true) inside a task */
   bool closing;
   bool drop_in; /* a host runs us: it waits at a script's end */
 };
