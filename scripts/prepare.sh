@@ -43,6 +43,7 @@ missing_for() {
   need liblua5.4-dev has_library lua5.4
   need libuv1-dev has_library libuv
   need libreadline-dev has_library readline
+  need libcurl4-openssl-dev has_library libcurl
   if [ "$1" = test ]; then
     need libcmocka-dev has_library cmocka
     need lua5.4 has lua5.4
@@ -52,6 +53,7 @@ missing_for() {
     need cppcheck has cppcheck
     need universal-ctags has ctags
     need python3 has python3
+    need openssl has openssl
   fi
   missing=${missing# }
 }

@@ -80,3 +80,12 @@ target_compile_definitions(host PRIVATE
   LLMPOOL_VERSION="${PROJECT_VERSION}"
   $<$<BOOL:${WITH_READLINE}>:LLMPOOL_READLINE>)
 target_link_libraries(host PUBLIC lua_headers PkgConfig::UV)
+
+# The HTTP client, into a module of its own: only what uses it loads libcurl.
+if(WITH_HTTP)
+  file(GLOB net_sources CONFIGURE_DEPENDS src/net/*.c)
+  add_library(net OBJECT ${net_sources})
+  target_compile_definitions(net PRIVATE LLMPOOL_VERSION="${PROJECT_VERSION}")
+  target_link_libraries(net PUBLIC
+    lua_headers PkgConfig::UV PkgConfig::CURL Threads::Threads)
+endif()

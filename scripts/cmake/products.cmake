@@ -50,3 +50,18 @@ set_target_properties(llmpool PROPERTIES
 target_link_libraries(llmpool PRIVATE m
   PkgConfig::LUA PkgConfig::UV Threads::Threads ${CMAKE_DL_LIBS} m
   $<$<BOOL:${WITH_READLINE}>:PkgConfig::READLINE>)
+
+# llmpool.http: it asks the interpreter for Lua and the registry for us. In the
+# build the directory is not llmpool/, as that is the program.
+if(WITH_HTTP)
+  add_library(http_module MODULE $<TARGET_OBJECTS:net>)
+  set_target_properties(http_module PROPERTIES
+    PREFIX ""
+    OUTPUT_NAME http
+    LIBRARY_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/modules/llmpool
+    LINKER_LANGUAGE C)
+  target_link_options(http_module PRIVATE -Wl,-z,nodelete)
+  target_link_libraries(http_module PRIVATE
+    PkgConfig::UV PkgConfig::CURL Threads::Threads)
+  export_only(http_module "luaopen_*")
+endif()

@@ -1,0 +1,59 @@
+/*
+** multi.h - all HTTP transfers of one worker: libcurl's multi interface, driven
+** by the worker's loop and timers.
+**
+** A Multi belongs to its worker's thread. Connections live in it from request
+** to request, and so do transfers with their memory.
+*/
+#ifndef LLMPOOL_MULTI_H
+#define LLMPOOL_MULTI_H
+
+#include <curl/curl.h>
+
+#include "../runtime/api.h"
+
+typedef struct Multi Multi;
+typedef struct Transfer Transfer;
+
+/* What epoll and curl think of a descriptor. */
+typedef struct Socket {
+  unsigned watched : 8; /* EPOLL* that the kernel was told */
+  unsigned wanted : 8;  /* ... that curl asked for */
+  unsigned ours : 1;    /* opened by us: we hear of its end */
+} Socket;
+
+struct Multi {
+  const llmpool_api *api;
+  struct Worker *worker;
+  CURLM *curl;
+  struct uv_poll_s *poll; /* of the epoll descriptor; the loop's until closed */
+  int epoll;
+  Socket *sockets; /* by descriptor */
+  size_t socket_count;
+  llmpool_timer timer; /* curl's */
+  Transfer *live;      /* under way */
+  Transfer *spare;     /* kept for the next request */
+  unsigned spare_count;
+  unsigned awaited; /* live ones that something is to come of */
+  char *ca_file;    /* of the environment, or NULL */
+  bool no_proxy;    /* the environment names none */
+};
+
+/* NULL: no memory, or the loop refused; nothing is left then. */
+Multi *multi_new(const llmpool_api *api, struct Worker *worker);
+/* Ends every transfer, closes every connection. */
+void multi_free(Multi *multi);
+
+/* A transfer joins: false if curl refuses. It leaves; when it was not done its
+** connection is closed, or the HTTP/2 stream reset. */
+bool multi_add(Multi *multi, Transfer *transfer);
+void multi_remove(Multi *multi, Transfer *transfer);
+/* One more or one less that may wake a task: else the loop need not turn. */
+void multi_await(Multi *multi, int change);
+
+/* Callbacks for every easy handle: sockets of ours. */
+curl_socket_t multi_open_socket(void *data, curlsocktype purpose,
+                                struct curl_sockaddr *address);
+int multi_close_socket(void *data, curl_socket_t fd);
+
+#endif

@@ -1,0 +1,348 @@
+/*
+** request.c - a table of options becomes a request on a transfer.
+**
+** One idea: everything is looked at once, in one pass over the table, and the
+** transfer is touched only when all of it is right. What curl keeps between
+** requests on one handle is set anew every time or not at all.
+*/
+#include <math.h>
+#include <string.h>
+
+#include "http.h"
+
+enum {
+  MAX_BYTES = 64 << 20, /* of a body, unless the caller says otherwise */
+  MAX_METHOD = 15
+};
+
+typedef enum Option {
+  OPTION_URL = 1,
+  OPTION_METHOD,
+  OPTION_HEADERS,
+  OPTION_BODY,
+  OPTION_TIMEOUT,
+  OPTION_MAX_BYTES,
+  OPTION_PROXY,
+  OPTION_CA_FILE,
+  OPTION_HTTP2,
+  OPTION_STREAM,
+  OPTION_ON_CANCEL
+} Option;
+
+static const char *const names[] = {
+    "url",   "method",  "headers", "body",   "timeout",   "max_bytes",
+    "proxy", "ca_file", "http2",   "stream", "on_cancel", NULL};
+
+typedef struct Request {
+  const char *url, *method, *proxy, *ca_file;
+  const char *body;
+  size_t body_length;
+  int headers, body_index; /* stack; 0: none */
+  Limits limits;
+  bool http2, stream, drain, max_given;
+} Request;
+
+static int bad(lua_State *L, const char *message) {
+  return luaL_argerror(L, 1, message);
+}
+
+/* ---- names of options -------------------------------------------------- */
+
+void push_option_numbers(lua_State *L) {
+  lua_newtable(L);
+  for (int i = 0; names[i]; i++) {
+    lua_pushinteger(L, i + 1);
+    lua_setfield(L, -2, names[i]);
+  }
+}
+
+/* Pushes "; did you mean 'x'?" or nothing, for the name at `index`. */
+static const char *push_suggestion(lua_State *L, int index,
+                                   const char *const *known) {
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  if (lua_getfield(L, -1, "llmpool.nearest") != LUA_TFUNCTION) return "";
+  lua_pushvalue(L, index);
+  lua_newtable(L);
+  for (int i = 0; known[i]; i++) {
+    lua_pushstring(L, known[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_call(L, 2, 1);
+  if (lua_isnil(L, -1)) return "";
+  return lua_pushfstring(L, "; did you mean '%s'?", lua_tostring(L, -1));
+}
+
+static int unknown(lua_State *L, int index, const char *what,
+                   const char *const *known) {
+  index = lua_absindex(L, index);
+  const char *name = luaL_tolstring(L, index, NULL);
+  const char *near = push_suggestion(L, index, known);
+  return bad(L, lua_pushfstring(L, "unknown %s '%s'%s", what, name, near));
+}
+
+/* ---- values ------------------------------------------------------------ */
+
+static const char *need_string(lua_State *L, const char *name) {
+  if (lua_type(L, -1) != LUA_TSTRING)
+    bad(L, lua_pushfstring(L, "%s must be a string, got %s", name,
+                           luaL_typename(L, -1)));
+  return lua_tostring(L, -1);
+}
+
+static bool need_boolean(lua_State *L, const char *name) {
+  if (!lua_isboolean(L, -1))
+    bad(L, lua_pushfstring(L, "%s must be a boolean, got %s", name,
+                           luaL_typename(L, -1)));
+  return lua_toboolean(L, -1);
+}
+
+static int64_t need_seconds(lua_State *L, const char *name) {
+  lua_Number value = lua_tonumber(L, -1);
+  if (lua_type(L, -1) != LUA_TNUMBER || !(value > 0))
+    bad(L, lua_pushfstring(L, "timeout%s must be a number of seconds above 0",
+                           name));
+  return value >= 9e9 ? INT64_MAX : (int64_t)(value * 1e9);
+}
+
+static void check_timeouts(lua_State *L, Limits *limits) {
+  static const char *const known[] = {"connect", "first", "idle", "total",
+                                      NULL};
+  static const char *const said[] = {".connect", ".first", ".idle", ".total"};
+  int64_t *const spans[] = {&limits->connect, &limits->first, &limits->idle,
+                            &limits->total};
+  if (lua_type(L, -1) == LUA_TNUMBER) {
+    limits->total = need_seconds(L, "");
+    return;
+  }
+  if (!lua_istable(L, -1)) bad(L, "timeout must be a number or a table");
+  lua_pushnil(L);
+  while (lua_next(L, -2)) {
+    int i = 0;
+    if (lua_type(L, -2) == LUA_TSTRING)
+      while (known[i] && strcmp(known[i], lua_tostring(L, -2)) != 0) i++;
+    else
+      i = 4;
+    if (known[i] == NULL) unknown(L, -2, "timeout", known);
+    *spans[i] = need_seconds(L, said[i]);
+    lua_pop(L, 1);
+  }
+}
+
+/* A name or method: RFC 9110's token. */
+static bool is_token(const char *text, size_t length) {
+  static const char marks[] = "!#$%&'*+-.^_`|~";
+  for (size_t i = 0; i < length; i++) {
+    char c = text[i];
+    bool alnum = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                 (c >= '0' && c <= '9');
+    if (!alnum && (c == '\0' || strchr(marks, c) == NULL)) return false;
+  }
+  return length > 0;
+}
+
+static bool is_printable(const char *text, size_t length) {
+  for (size_t i = 0; i < length; i++)
+    if ((unsigned char)text[i] <= ' ' || text[i] == 0x7f) return false;
+  return length > 0;
+}
+
+static const char *check_url(lua_State *L) {
+  const char *url = need_string(L, "url");
+  size_t length = lua_rawlen(L, -1);
+  if (strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0)
+    bad(L, "url must begin with http:// or https://");
+  if (!is_printable(url, length))
+    bad(L, "url has a space or control character in it; escape it with %");
+  return url;
+}
+
+static const char *check_method(lua_State *L) {
+  const char *method = need_string(L, "method");
+  size_t length = lua_rawlen(L, -1);
+  if (length > MAX_METHOD || !is_token(method, length))
+    bad(L, "method must be a word such as GET or POST");
+  return method;
+}
+
+static size_t check_max_bytes(lua_State *L) {
+  if (lua_type(L, -1) == LUA_TNUMBER && lua_tonumber(L, -1) == HUGE_VAL)
+    return SIZE_MAX;
+  int is_integer;
+  lua_Integer value = lua_tointegerx(L, -1, &is_integer);
+  if (lua_type(L, -1) != LUA_TNUMBER || !is_integer || value < 0)
+    bad(L, "max_bytes must be an integer, 0 or more, or math.huge");
+  return (size_t)value;
+}
+
+static bool check_on_cancel(lua_State *L) {
+  const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+  if (strcmp(text, "drain") == 0) return true;
+  if (strcmp(text, "close") != 0)
+    bad(L, "on_cancel must be 'close' or 'drain'");
+  return false;
+}
+
+/* The option `number`, whose value is on the top; strings stay alive in the
+** options' table for as long as this is called. */
+static void check_option(lua_State *L, Request *q, Option number) {
+  switch (number) {
+  case OPTION_URL: q->url = check_url(L); break;
+  case OPTION_METHOD: q->method = check_method(L); break;
+  case OPTION_HEADERS:
+    if (!lua_istable(L, -1)) bad(L, "headers must be a table {name = value}");
+    break;
+  case OPTION_BODY:
+    need_string(L, "body");
+    q->body = lua_tolstring(L, -1, &q->body_length);
+    break;
+  case OPTION_TIMEOUT: check_timeouts(L, &q->limits); break;
+  case OPTION_MAX_BYTES:
+    q->limits.max_bytes = check_max_bytes(L);
+    q->max_given = true;
+    break;
+  case OPTION_PROXY: q->proxy = need_string(L, "proxy"); break;
+  case OPTION_CA_FILE: q->ca_file = need_string(L, "ca_file"); break;
+  case OPTION_HTTP2: q->http2 = need_boolean(L, "http2"); break;
+  case OPTION_STREAM: q->stream = need_boolean(L, "stream"); break;
+  case OPTION_ON_CANCEL: q->drain = check_on_cancel(L); break;
+  }
+}
+
+static void check_options(lua_State *L, int index, Request *q) {
+  lua_pushnil(L);
+  while (lua_next(L, index)) {
+    lua_pushvalue(L, -2);
+    lua_rawget(L, lua_upvalueindex(UP_OPTIONS));
+    Option number = (Option)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    if (number == 0) unknown(L, -2, "option", names);
+    check_option(L, q, number);
+    lua_pop(L, 1);
+  }
+  if (q->url == NULL) bad(L, "a request needs a url");
+  if (q->method == NULL) q->method = q->body ? "POST" : "GET";
+  if (q->stream && !q->max_given) q->limits.max_bytes = SIZE_MAX;
+}
+
+/* ---- headers ----------------------------------------------------------- */
+
+static bool is_field_value(const char *text, size_t length) {
+  for (size_t i = 0; i < length; i++)
+    if (text[i] == '\r' || text[i] == '\n' || text[i] == '\0') return false;
+  return true;
+}
+
+static bool same_name(const char *name, const char *lower) {
+  for (; *name && *lower; name++, lower++) {
+    char c = *name >= 'A' && *name <= 'Z' ? (char)(*name + 32) : *name;
+    if (c != *lower) return false;
+  }
+  return *name == *lower;
+}
+
+static void add_line(lua_State *L, Lines *lines, const char *name,
+                     const char *value, size_t length) {
+  if (!lines_add(lines, name, strlen(name), value, length))
+    luaL_error(L, "http.request: not enough memory");
+}
+
+/* One header: its name at -2, its value at -1. The value is not shown when it
+** is wrong: it may be a key. */
+static void check_header(lua_State *L, Lines *lines) {
+  if (lua_type(L, -2) != LUA_TSTRING)
+    bad(L, "headers must be a table {name = value}");
+  const char *name = lua_tostring(L, -2);
+  if (!is_token(name, lua_rawlen(L, -2)))
+    bad(L, lua_pushfstring(L, "'%s' is no name of a header", name));
+  int type = lua_type(L, -1);
+  if (type != LUA_TSTRING && type != LUA_TNUMBER)
+    bad(L, lua_pushfstring(L, "header '%s' must be a string, got %s", name,
+                           luaL_typename(L, -1)));
+  size_t length;
+  lua_pushvalue(L, -1);
+  const char *value = lua_tolstring(L, -1, &length);
+  if (!is_field_value(value, length))
+    bad(L, lua_pushfstring(L, "header '%s' has a line break in it", name));
+  add_line(L, lines, name, value, length);
+  lua_pop(L, 1);
+}
+
+/* What curl would add of its own to a body: not wanted. */
+static void check_headers(lua_State *L, int index, Lines *lines,
+                          bool has_body) {
+  bool has_type = false;
+  lines_clear(lines);
+  lua_pushliteral(L, "headers");
+  if (lua_rawget(L, index) == LUA_TTABLE) {
+    lua_pushnil(L);
+    while (lua_next(L, -2)) {
+      check_header(L, lines);
+      if (same_name(lua_tostring(L, -2), "content-type")) has_type = true;
+      lua_pop(L, 1);
+    }
+  }
+  lua_pop(L, 1);
+  if (!has_body) return;
+  add_line(L, lines, "Expect", NULL, 0);
+  if (!has_type) add_line(L, lines, "Content-Type", NULL, 0);
+}
+
+/* ---- onto the transfer ------------------------------------------------- */
+
+static void set_method(Transfer *t, const Request *q) {
+  CURL *easy = t->easy;
+  const char *method = q->method;
+  bool put = strcmp(method, "PUT") == 0 || strcmp(method, "PATCH") == 0;
+  bool post = strcmp(method, "POST") == 0;
+  if (strcmp(method, "HEAD") == 0 && q->body == NULL) {
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, NULL);
+    curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+  } else if (q->body || post || put) {
+    curl_easy_setopt(easy, CURLOPT_POST, 1L);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, q->body ? q->body : "");
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
+                     (curl_off_t)q->body_length);
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, post ? NULL : method);
+  } else {
+    curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST,
+                     strcmp(method, "GET") == 0 ? NULL : method);
+  }
+}
+
+static void set_request(Transfer *t, const Request *q) {
+  CURL *easy = t->easy;
+  const char *proxy = q->proxy || !t->multi->no_proxy ? q->proxy : "";
+  bool secure = strncmp(q->url, "https", 5) == 0;
+  curl_easy_setopt(easy, CURLOPT_URL, q->url);
+  set_method(t, q);
+  curl_easy_setopt(easy, CURLOPT_HTTPHEADER, lines_list(&t->lines));
+  curl_easy_setopt(easy, CURLOPT_PROXY, proxy);
+  if (q->ca_file) transfer_trust(t, q->ca_file);
+  curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
+                   (long)(secure && q->http2 ? CURL_HTTP_VERSION_2TLS
+                                             : CURL_HTTP_VERSION_1_1));
+  curl_easy_setopt(easy, CURLOPT_PIPEWAIT, secure && q->http2 ? 1L : 0L);
+  t->limits = q->limits;
+  t->stream = q->stream;
+  strcpy(t->method, q->method);
+}
+
+void check_request(lua_State *L, int index, Box *box, Response *r,
+                   int response_index) {
+  Request q = {.http2 = true,
+               .limits = {INT64_C(10000000000), INT64_C(600000000000),
+                          INT64_C(300000000000), INT64_MAX, MAX_BYTES}};
+  check_options(L, index, &q);
+  if (q.body) { /* curl reads it in place */
+    lua_pushstring(L, "body");
+    lua_rawget(L, index);
+    lua_setiuservalue(L, response_index, VALUE_BODY);
+  }
+  if (transfer_take(box->multi, &r->transfer) == NULL)
+    luaL_error(L, "http.request: not enough memory");
+  check_headers(L, index, &r->transfer->lines, q.body != NULL);
+  set_request(r->transfer, &q);
+  r->stream = q.stream;
+  r->drain = q.drain;
+}

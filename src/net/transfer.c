@@ -1,0 +1,381 @@
+/*
+** transfer.c - one HTTP exchange, from the first byte sent to the last read.
+**
+** One idea: one timer for all its limits. It is set for the nearest of them
+** and, when it fires, looks whether the wait it is about still lasts: bytes
+** that come cost no timer. A stream holds no more than STREAM_BYTES for its
+** reader; then its socket is left alone until the reader has caught up.
+*/
+#include "transfer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+  STREAM_BYTES = 16 * 1024, /* more than that waits in the kernel */
+  HEAD_BYTES = 64 * 1024,   /* of all headers together */
+  KEPT_BYTES = 16 * 1024,   /* of a buffer, for the next request */
+  SPARES = 256
+};
+#define DRAIN_NS INT64_C(30000000000)
+#define FOREVER INT64_MAX
+
+static int64_t now(const Transfer *t) {
+  return t->multi->api->now_ns(t->multi->worker);
+}
+
+static int64_t after(int64_t from, int64_t span) {
+  return span >= FOREVER - from ? FOREVER : from + span;
+}
+
+static void wake(Transfer *t) {
+  if (t->waiter) t->multi->api->ready(t->waiter);
+}
+
+static void await(Transfer *t, bool awaited) {
+  if (t->awaited == awaited) return;
+  t->awaited = awaited;
+  multi_await(t->multi, awaited ? 1 : -1);
+}
+
+/* ---- limits ------------------------------------------------------------ */
+
+/* When the present wait has lasted too long, and what it is then. */
+static int64_t phase_due(const Transfer *t, Fault *fault) {
+  switch (t->phase) {
+  case PHASE_CONNECT:
+    *fault = FAULT_CONNECT;
+    return after(t->started, t->limits.connect);
+  case PHASE_ANSWER:
+    *fault = FAULT_FIRST;
+    return after(t->connected, t->limits.first);
+  case PHASE_BODY:
+    *fault = FAULT_IDLE; /* a reader that is behind is not idle */
+    return t->paused ? FOREVER : after(t->last, t->limits.idle);
+  default: *fault = FAULT_NONE; return FOREVER;
+  }
+}
+
+static int64_t next_due(const Transfer *t, Fault *fault) {
+  int64_t due = phase_due(t, fault);
+  int64_t total = after(t->started, t->limits.total);
+  if (total > due) return due;
+  *fault = FAULT_TOTAL;
+  return total;
+}
+
+/* The wait has changed. A timer that fires early does no harm. */
+static bool set_timer(Transfer *t) {
+  Fault fault;
+  const llmpool_api *api = t->multi->api;
+  int64_t due = next_due(t, &fault);
+  if (due == FOREVER) {
+    api->timer_stop(t->multi->worker, &t->timer);
+    return true;
+  }
+  return api->timer_start(t->multi->worker, &t->timer, due);
+}
+
+static void fail(Transfer *t, Fault fault) {
+  t->fault = fault;
+  multi_remove(t->multi, t);
+  transfer_done(t, CURLE_OPERATION_TIMEDOUT);
+}
+
+static void on_timer(llmpool_timer *timer) {
+  Transfer *t = (Transfer *)(void *)((char *)timer - offsetof(Transfer, timer));
+  Fault fault;
+  if (next_due(t, &fault) <= now(t))
+    fail(t, fault);
+  else if (!set_timer(t))
+    fail(t, FAULT_MEMORY);
+}
+
+/* ---- curl's callbacks -------------------------------------------------- */
+
+/* Ends it from inside a callback: curl reports it done. */
+static size_t refuse(Transfer *t, Fault fault) {
+  t->fault = fault;
+  return 0;
+}
+
+/* A connection stands, new or kept, and the request goes out. */
+static int on_connected(void *data, char *to, char *from, int to_port,
+                        int from_port) {
+  Transfer *t = data;
+  (void)to, (void)from, (void)to_port, (void)from_port;
+  t->connected = now(t);
+  t->phase = PHASE_ANSWER;
+  if (set_timer(t)) return CURL_PREREQFUNC_OK;
+  t->fault = FAULT_MEMORY;
+  return CURL_PREREQFUNC_ABORT;
+}
+
+static curl_socket_t on_open(void *data, curlsocktype purpose,
+                             struct curl_sockaddr *address) {
+  Transfer *t = data;
+  if (t->opened == 0) t->opened = now(t);
+  return multi_open_socket(t->multi, purpose, address);
+}
+
+static bool is_status_line(const char *line, size_t length) {
+  return length > 5 && memcmp(line, "HTTP/", 5) == 0;
+}
+
+/* The empty line: of the answer itself unless the status is 1xx. */
+static bool end_head(Transfer *t) {
+  curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &t->status);
+  if (t->status < 200) return true;
+  t->phase = PHASE_BODY;
+  t->last = now(t);
+  if (t->stream) wake(t);
+  return set_timer(t);
+}
+
+static size_t on_header(char *line, size_t size, size_t count, void *data) {
+  Transfer *t = data;
+  size_t length = size * count;
+  if (t->phase != PHASE_ANSWER) return length; /* a trailer */
+  if (t->first == 0) t->first = now(t);
+  if (is_status_line(line, length)) bytes_clear(&t->head, KEPT_BYTES);
+  if (t->head.length + length > HEAD_BYTES) return refuse(t, FAULT_HEADERS);
+  if (!bytes_add(&t->head, line, length)) return refuse(t, FAULT_MEMORY);
+  bool empty = length <= 2 && (line[0] == '\r' || line[0] == '\n');
+  if (empty && !end_head(t)) return refuse(t, FAULT_MEMORY);
+  return length;
+}
+
+/* The whole body's memory at once, if its length is known and believable. */
+static void expect_body(Transfer *t) {
+  curl_off_t length = 0;
+  curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+  if (length > 512 && length <= 1 << 20)
+    bytes_reserve(&t->body, (size_t)length);
+}
+
+static size_t on_body(char *bytes, size_t size, size_t count, void *data) {
+  Transfer *t = data;
+  size_t length = size * count;
+  if (t->owner == NULL) { /* draining */
+    t->received += length;
+    return t->received > t->limits.max_bytes ? 0 : length;
+  }
+  size_t left = bytes_left(&t->body);
+  if (t->stream && left > 0 && left + length > STREAM_BYTES) {
+    t->paused = true;
+    await(t, false);
+    return CURL_WRITEFUNC_PAUSE;
+  }
+  if (length > t->limits.max_bytes - t->received) return refuse(t, FAULT_BODY);
+  if (t->received == 0 && !t->stream) expect_body(t);
+  if (!bytes_add(&t->body, bytes, length)) return refuse(t, FAULT_MEMORY);
+  t->received += length;
+  t->last = now(t);
+  if (t->stream) wake(t);
+  return length;
+}
+
+/* ---- taking and starting ----------------------------------------------- */
+
+static void set_options(Transfer *t) {
+  CURL *easy = t->easy;
+  curl_easy_setopt(easy, CURLOPT_PRIVATE, t);
+  curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->error);
+  curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
+  curl_easy_setopt(easy, CURLOPT_USERAGENT, "llmpool/" LLMPOOL_VERSION);
+  curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+  curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)INT32_MAX);
+  curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+  curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_connected);
+  curl_easy_setopt(easy, CURLOPT_PREREQDATA, t);
+  curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+  curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
+  curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+  curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);
+  curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
+  curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, t);
+  curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, multi_close_socket);
+  curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, t->multi);
+}
+
+static void set_ca_file(Transfer *t, const char *ca_file) {
+  curl_easy_setopt(t->easy, CURLOPT_CAINFO, ca_file);
+  curl_easy_setopt(t->easy, CURLOPT_PROXY_CAINFO, ca_file);
+}
+
+void transfer_trust(Transfer *t, const char *ca_file) {
+  t->special = true;
+  set_ca_file(t, ca_file);
+}
+
+static Transfer *new_transfer(Multi *m) {
+  Transfer *t = calloc(1, sizeof *t);
+  if (t == NULL) return NULL;
+  t->multi = m;
+  t->easy = curl_easy_init();
+  if (t->easy == NULL) {
+    free(t);
+    return NULL;
+  }
+  t->timer.fire = on_timer;
+  set_options(t);
+  if (m->ca_file) set_ca_file(t, m->ca_file);
+  return t;
+}
+
+Transfer *transfer_take(Multi *m, Transfer **owner) {
+  Transfer *t = m->spare;
+  if (t) {
+    m->spare = t->next;
+    m->spare_count--;
+    t->next = NULL;
+  } else {
+    t = new_transfer(m);
+    if (t == NULL) return NULL;
+  }
+  t->phase = PHASE_CONNECT;
+  t->fault = FAULT_NONE;
+  t->result = CURLE_OK;
+  t->connected = t->first = t->last = t->opened = 0;
+  t->received = 0;
+  t->status = 0;
+  t->paused = false;
+  t->waiter = NULL;
+  t->error[0] = '\0';
+  t->owner = owner;
+  *owner = t;
+  return t;
+}
+
+bool transfer_start(Transfer *t) {
+  t->started = now(t);
+  if (!set_timer(t)) return false;
+  if (!multi_add(t->multi, t)) return false;
+  await(t, true);
+  return true;
+}
+
+/* ---- reading ----------------------------------------------------------- */
+
+static void resume(Transfer *t) {
+  t->paused = false;
+  t->last = now(t);
+  await(t, true);
+  set_timer(t); /* without memory it has no idle limit for now */
+  curl_easy_pause(t->easy, CURLPAUSE_CONT);
+}
+
+void transfer_take_body(Transfer *t, size_t length) {
+  bytes_take(&t->body, length);
+  if (t->paused && t->body.length == 0 && t->phase == PHASE_BODY) resume(t);
+}
+
+/* ---- the end ----------------------------------------------------------- */
+
+void transfer_free(Transfer *t) {
+  curl_easy_cleanup(t->easy);
+  free(t->head.at);
+  free(t->body.at);
+  free(t->lines.nodes);
+  free(t->lines.text.at);
+  free(t);
+}
+
+/* Only one whose exchange ended well is used again: of the others curl may
+** have kept something. */
+static void give_back(Transfer *t) {
+  Multi *m = t->multi;
+  if (t->owner) *t->owner = NULL;
+  t->owner = NULL;
+  t->waiter = NULL;
+  m->api->timer_stop(m->worker, &t->timer);
+  await(t, false);
+  if (t->phase != PHASE_DONE || t->result != CURLE_OK || t->fault ||
+      t->special || m->spare_count >= SPARES) {
+    transfer_free(t);
+    return;
+  }
+  bytes_clear(&t->head, KEPT_BYTES);
+  bytes_clear(&t->body, KEPT_BYTES);
+  t->next = m->spare;
+  m->spare = t;
+  m->spare_count++;
+}
+
+void transfer_end(Transfer *t) {
+  if (t->link) multi_remove(t->multi, t);
+  give_back(t);
+}
+
+void transfer_done(Transfer *t, CURLcode result) {
+  const llmpool_api *api = t->multi->api;
+  if (t->link) multi_remove(t->multi, t);
+  t->phase = PHASE_DONE;
+  t->result = result;
+  t->last = now(t);
+  api->timer_stop(t->multi->worker, &t->timer);
+  await(t, false);
+  if (t->owner == NULL)
+    give_back(t);
+  else
+    wake(t);
+}
+
+void transfer_drain(Transfer *t) {
+  if (t->phase == PHASE_DONE) {
+    give_back(t);
+    return;
+  }
+  *t->owner = NULL;
+  t->owner = NULL;
+  t->waiter = NULL;
+  await(t, false);
+  bytes_clear(&t->body, KEPT_BYTES);
+  t->limits.total = after(now(t) - t->started, DRAIN_NS);
+  t->limits.connect = t->limits.first = t->limits.idle = FOREVER;
+  if (t->limits.max_bytes > SIZE_MAX / 2) t->limits.max_bytes = 64 << 20;
+  bool paused = t->paused;
+  t->paused = false;
+  if (!set_timer(t))
+    transfer_end(t);
+  else if (paused)
+    curl_easy_pause(t->easy, CURLPAUSE_CONT);
+}
+
+/* ---- the request's lines ----------------------------------------------- */
+
+bool lines_add(Lines *l, const char *name, size_t name_length,
+               const char *value, size_t length) {
+  if (l->count == l->room) {
+    size_t room = l->room ? l->room * 2 : 8;
+    struct curl_slist *nodes = realloc(l->nodes, room * sizeof *nodes);
+    if (nodes == NULL) return false;
+    l->nodes = nodes;
+    l->room = room;
+  }
+  /* where it lies, since the text may still move */
+  l->nodes[l->count].data = (char *)(uintptr_t)l->text.length;
+  if (!bytes_add(&l->text, name, name_length)) return false;
+  /* curl's way to say that a header has no value */
+  bool added = length > 0 ? bytes_add(&l->text, ": ", 2) &&
+                                bytes_add(&l->text, value, length)
+                          : bytes_add(&l->text, value ? ";" : ":", 1);
+  if (!added || !bytes_add(&l->text, "", 1)) return false;
+  l->count++;
+  return true;
+}
+
+struct curl_slist *lines_list(Lines *l) {
+  for (size_t i = 0; i < l->count; i++) {
+    l->nodes[i].data = l->text.at + (uintptr_t)l->nodes[i].data;
+    l->nodes[i].next = i + 1 < l->count ? &l->nodes[i + 1] : NULL;
+  }
+  return l->count ? l->nodes : NULL;
+}
+
+void lines_clear(Lines *l) {
+  l->count = 0;
+  bytes_clear(&l->text, KEPT_BYTES);
+}

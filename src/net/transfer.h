@@ -1,0 +1,99 @@
+/*
+** transfer.h - one HTTP exchange: an easy handle, what has come, what it may
+** take.
+**
+** A transfer outlives neither its Multi nor, but for draining, its owner. What
+** becomes of it is told by its state and by a wake of the task that waits;
+** callbacks touch no Lua.
+*/
+#ifndef LLMPOOL_TRANSFER_H
+#define LLMPOOL_TRANSFER_H
+
+#include <stdint.h>
+
+#include "bytes.h"
+#include "multi.h"
+
+typedef enum Phase {
+  PHASE_CONNECT, /* until a connection stands: a name, TCP, TLS, a free one */
+  PHASE_ANSWER,  /* the request goes out; until the headers are there */
+  PHASE_BODY,
+  PHASE_DONE /* all is there, or it failed; out of the Multi */
+} Phase;
+
+/* What we ended it for, beyond what curl reports. */
+typedef enum Fault {
+  FAULT_NONE,
+  FAULT_CONNECT, /* timeouts */
+  FAULT_FIRST,
+  FAULT_IDLE,
+  FAULT_TOTAL,
+  FAULT_BODY, /* sizes */
+  FAULT_HEADERS,
+  FAULT_MEMORY
+} Fault;
+
+/* Spans in ns; INT64_MAX: no limit. */
+typedef struct Limits {
+  int64_t connect, first, idle, total;
+  size_t max_bytes;
+} Limits;
+
+/* The request's lines; curl reads them in place. */
+typedef struct Lines {
+  struct curl_slist *nodes;
+  size_t count, room;
+  Bytes text;
+} Lines;
+
+struct Transfer {
+  CURL *easy;
+  Multi *multi;
+  Transfer *next, **link; /* in one of the Multi's lists */
+  Transfer **owner;       /* where the owner keeps it; NULL: draining */
+  struct Task *waiter;    /* to be woken by progress, or NULL */
+  Phase phase;
+  Fault fault;
+  CURLcode result; /* when done */
+  Limits limits;
+  llmpool_timer timer;                     /* of the nearest limit */
+  int64_t started, connected, first, last; /* ns; `last` bytes came */
+  int64_t opened;   /* a socket was made for it; 0: none was */
+  Bytes head, body; /* body: what was not read yet */
+  size_t received;  /* bytes of the body so far */
+  long status;
+  Lines lines;
+  bool stream;  /* the reader takes it piece by piece */
+  bool paused;  /* the reader is behind */
+  bool awaited; /* counted by multi_await */
+  bool special; /* has options that curl would keep: for one request only */
+  char method[16];
+  char error[CURL_ERROR_SIZE];
+};
+
+/* One of the spares, or a new one; NULL: no memory. `owner` names it until it
+** is ended. */
+Transfer *transfer_take(Multi *multi, Transfer **owner);
+/* Starts it with what was set on it. False: curl refused. */
+bool transfer_start(Transfer *transfer);
+/* Closes its connection unless all was read, and gives it back; the owner has
+** none afterwards. */
+void transfer_end(Transfer *transfer);
+/* The owner lets go; it is read to its end, so that the connection stays. */
+void transfer_drain(Transfer *transfer);
+/* From the Multi: curl is done with it. */
+void transfer_done(Transfer *transfer, CURLcode result);
+/* Memory and all; it is under way no more. */
+void transfer_free(Transfer *transfer);
+/* It believes the certificates of this file instead of the usual. */
+void transfer_trust(Transfer *transfer, const char *ca_file);
+/* The reader took `length` bytes of the body. */
+void transfer_take_body(Transfer *transfer, size_t length);
+/* Adds a line "name: value" to the request. False: no memory. */
+bool lines_add(Lines *lines, const char *name, size_t name_length,
+               const char *value, size_t length);
+/* The list for curl, when all are added. */
+struct curl_slist *lines_list(Lines *lines);
+void lines_clear(Lines *lines);
+
+#endif
