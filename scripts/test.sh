@@ -16,7 +16,7 @@ Installs what is missing, builds, and runs every test: lint, C tests and
 stress programs (plain, ThreadSanitizer, AddressSanitizer), the specs under
 the program and under a plain lua5.4, the demo, the README's commands.
 
-  --quick   only the plain build, its C tests, and the specs
+  --quick   only the plain build, its C tests, and the specs but the slow
   -k NAME   only tests with NAME in their names (of C tests: in the file's)
   SPEC      only these files: spec/x_spec.lua or spec/c/test_x.c; quick
   --help    this text
@@ -31,12 +31,13 @@ cd "$(dirname "$0")/.." || exit 1
 # ---- options -------------------------------------------------------------
 
 quick=
+slow= # what of the specs is left out, with its comma
 name=
 specs=
 c_tests=
 while [ $# -gt 0 ]; do
   case $1 in
-    --quick) quick=1 ;;
+    --quick) quick=1 slow=,slow ;;
     -k)
       [ $# -gt 1 ] || die "-k needs a name; see --help"
       name=$2
@@ -281,14 +282,15 @@ plain() {
   [ -z "$c_tests" ] || c_tests ci
   # shellcheck disable=SC2086 # a list of words
   [ -z "$specs" ] ||
-    specs ci build/ci/llmpool "specs (llmpool)" readme,lint $specs
+    specs ci build/ci/llmpool "specs (llmpool)" "readme,lint$slow" $specs
   return 0
 }
 
 more_of_plain() {
   launcher=
   # shellcheck disable=SC2046 # a list of words
-  specs ci lua5.4 "specs (lua5.4)" readme,lint,once,host $(shared_specs)
+  specs ci lua5.4 "specs (lua5.4)" readme,lint,once,host,slow \
+    $(shared_specs)
   stress ci
 }
 
@@ -298,7 +300,7 @@ sanitized() {
   c_tests "$1"
   stress "$1" 3
   # shellcheck disable=SC2046 # a list of words
-  specs "$1" "build/$1/llmpool" "specs (llmpool, $1)" readme,lint,once \
+  specs "$1" "build/$1/llmpool" "specs (llmpool, $1)" readme,lint,once,slow \
     $(shared_specs)
 }
 

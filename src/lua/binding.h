@@ -229,6 +229,7 @@ void thread_open(lua_State *L, Binding *binding);
 void chance_open(lua_State *L, Binding *binding);
 void crew_open(lua_State *L, Binding *binding);
 void recorder_open(lua_State *L, Binding *binding);
+void terminal_open(lua_State *L, Binding *binding);
 void simulate_open(lua_State *L, Binding *binding);
 void simulate_free(Binding *binding); /* the state closes */
 /* Pushes the two upvalues of every function of ours. */

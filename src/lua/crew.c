@@ -93,14 +93,30 @@ static int m_wait(lua_State *L) {
   return task_park(L, b->worker, WAIT_EXTERNAL, (lua_KContext)crew, k_worked);
 }
 
+static int64_t check_instant(lua_State *L, int index) {
+  double at = luaL_checknumber(L, index);
+  luaL_argcheck(L, at >= 0, index, "an instant, 0 or later, expected");
+  return at >= 9.2e9 ? LLM_FOREVER : (int64_t)(at * 1e9);
+}
+
+/* (crew, time): this task, which has a job already, wakes then */
+static int m_wait_until(lua_State *L) {
+  Crew *crew = check_crew(L);
+  int64_t due = check_instant(L, 2);
+  Binding *b = binding_of(L);
+  Task *task = check_wait(L, b->worker);
+  if (!task_set_deadline(task, due)) return luaL_error(L, "not enough memory");
+  lua_settop(L, 1);
+  return task_park(L, b->worker, WAIT_SLEEP, (lua_KContext)crew, k_worked);
+}
+
 /* (crew, time) -> the number of the task that will wake then; nil: all are
 ** busy */
 static int m_call(lua_State *L) {
   Crew *crew = check_crew(L);
-  double at = luaL_checknumber(L, 2);
+  int64_t due = check_instant(L, 2);
   if (crew->count == 0) return 0;
   const Idle *idle = &crew->idle[crew->count - 1];
-  int64_t due = at >= 9.2e9 ? LLM_FOREVER : (int64_t)(at * 1e9);
   if (!task_set_deadline(idle->task, due))
     return luaL_error(L, "not enough memory");
   crew->count--;
@@ -126,8 +142,11 @@ static int mm_gc(lua_State *L) {
 
 void crew_open(lua_State *L, Binding *b) {
   static const luaL_Reg functions[] = {{"crew", f_crew}, {NULL, NULL}};
-  static const luaL_Reg methods[] = {
-      {"wait", m_wait}, {"call", m_call}, {"close", m_close}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"wait", m_wait},
+                                     {"wait_until", m_wait_until},
+                                     {"call", m_call},
+                                     {"close", m_close},
+                                     {NULL, NULL}};
   static const luaL_Reg metamethods[] = {{"__gc", mm_gc}, {NULL, NULL}};
   set_functions(L, b, functions);
   new_type(L, b, CREW_TYPE, methods, metamethods);

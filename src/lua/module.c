@@ -73,6 +73,25 @@ static int f_trace_leaks(lua_State *L) {
   return 1;
 }
 
+/* upvalue 3: the function */
+static int framed(lua_State *L) {
+  lua_pushvalue(L, lua_upvalueindex(3));
+  lua_insert(L, 1);
+  lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+  return lua_gettop(L);
+}
+
+/* (function) -> one that does the same, but as a C function: its caller's
+** frame stays also in a tail call, so that an error can name the line of
+** `return scenario { ... }` */
+static int f_framed(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  push_upvalues(L, binding_of(L));
+  lua_pushvalue(L, 1);
+  lua_pushcclosure(L, framed, 3);
+  return 1;
+}
+
 /* ---- opening ----------------------------------------------------------- */
 
 static int binding_gc(lua_State *L) {
@@ -101,6 +120,7 @@ static Binding *new_binding(lua_State *L) {
 /* Pushes the table of all that C offers. */
 static void push_native(lua_State *L, Binding *b) {
   static const luaL_Reg functions[] = {{"set_helpers", f_set_helpers},
+                                       {"framed", f_framed},
                                        {"trace_leaks", f_trace_leaks},
                                        {NULL, NULL}};
   lua_newtable(L);
@@ -115,6 +135,7 @@ static void push_native(lua_State *L, Binding *b) {
   chance_open(L, b);
   crew_open(L, b);
   recorder_open(L, b);
+  terminal_open(L, b);
   simulate_open(L, b);
   thread_open(L, b);
   json_open(L);

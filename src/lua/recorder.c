@@ -208,11 +208,14 @@ static int m_read(lua_State *L) {
   set_count(L, "total", r->total);
   set_count(L, "dropped", r->dropped);
   set_count(L, "kept", r->log_count);
+  set_count(L, "deepest", r->deepest);
   set_number(L, "width", (double)r->width_ns / 1e9);
   set_number(L, "start", (double)r->start_ns / 1e9);
   set_number(L, "last", (double)r->last_ns / 1e9);
   push_counts(L, r);
   lua_setfield(L, -2, "counts");
+  push_summary(L, &r->wait);
+  lua_setfield(L, -2, "wait");
   lua_createtable(L, (int)r->model_count, 0);
   for (uint32_t i = 0; i < r->model_count; i++) {
     push_model(L, r, r->models[i]);

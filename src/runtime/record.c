@@ -173,6 +173,7 @@ static void line_join(Record *r, uint64_t ask, uint32_t source,
   if (w->ask != 0) return; /* again, after a client that failed its check */
   *w = (struct RecordWait){ask, source, model};
   line->count++;
+  if (line->count > r->deepest) r->deepest = (uint32_t)line->count;
 }
 
 /* ---- areas over time --------------------------------------------------- */
@@ -244,7 +245,9 @@ static void on_left(Record *r, const llm_event *e, uint32_t source) {
 static void on_lent(Record *r, const llm_event *e, RecordModel *m,
                     RecordClient *c, uint32_t source) {
   on_left(r, e, source);
-  if (m) meter_add(m->wait, (double)e->span_ns / 1e9);
+  double waited = (double)e->span_ns / 1e9;
+  meter_add(&r->wait, waited);
+  if (m) meter_add(m->wait, waited);
   if (c) c->lends++;
 }
 
@@ -286,12 +289,13 @@ static void keep(Record *r, const llm_event *e, uint32_t model,
                                          .kind = (uint16_t)e->kind};
 }
 
+/* Without the ask: those are numbered through the process. */
 static void hash_event(Record *r, const llm_event *e, const RecordModel *m,
                        const RecordClient *c) {
   uint64_t names = (m ? m->hash : 1) ^ (c ? c->hash * 31 : 3);
   uint64_t hash = mix(r->hash, (uint64_t)e->time_ns);
   hash = mix(hash, (uint64_t)e->span_ns ^ (uint64_t)e->kind << 56);
-  r->hash = mix(hash, names + e->ask);
+  r->hash = mix(hash, names);
 }
 
 static void take(Record *r, const llm_event *e, uint32_t source) {

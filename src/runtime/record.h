@@ -75,6 +75,8 @@ struct Record {
   uint64_t hash;
   uint64_t counts[LLM_EV_COUNT];
   uint64_t total, dropped;
+  uint32_t deepest; /* the most that were in line at once */
+  Meter wait;       /* of all models */
   int64_t width_ns; /* of a bucket */
   int64_t start_ns, last_ns;
   RecordModel **models;

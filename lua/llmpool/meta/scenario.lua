@@ -44,3 +44,109 @@ local llmpool = {}
 ---@param t llmpool.simulated_spec
 ---@return llmpool.client_spec
 function llmpool.simulated(t) end
+
+-- ---- scenarios -------------------------------------------------------------
+
+--- require "llmpool.scenario": a scenario is declared as a table, checked at
+--- once, and run any number of times. The module itself may be called:
+--- scenario { models = ..., traffic = ... }.
+---@class llmpool.scenario
+local scenario = {}
+
+--- A source of requests: {kind, ...}. Kinds and their own fields: "poisson"
+--- and "constant" (rate a second), "bursts" (every, size, spread), "day" (peak,
+--- low, period, peak_at), "steps" (steps = {{from=, rate=}}), "at" (times),
+--- "once" (callers, at), "closed" (callers, think), "replay" (file).
+---@class llmpool.traffic
+---@field model? string | string[] asked for; policies may choose another
+---@field tenant? string whose requests they are
+---@field stream? boolean read piece by piece
+---@field prompt_tokens? llmpool.distribution
+---@field max_tokens? llmpool.distribution
+---@field request? string | table | fun(number: integer): any
+---@field tags? table handed to the policy
+---@field keys? integer how many different keys, for sticky policies
+---@field timeout? number seconds for the whole request
+---@field priority? integer 0 to 3
+---@field from? number seconds
+---@field to? number seconds
+---@field count? integer so many requests and no more
+
+--- What a scenario says.
+---@class llmpool.scenario_spec
+---@field name? string
+---@field about? string
+---@field models table name -> {clients = list, options? = table, live? = list}
+---@field traffic llmpool.traffic | llmpool.traffic[]
+---@field policy? function | table | string a function, a plan, a name, a file
+---@field router? table options of the router, such as timeout
+---@field duration? number seconds of traffic; the run ends with the last answer
+---@field seed? integer (1)
+---@field expect? (string | function)[] "latency.p95 < 2", or fun(report)
+---@field actions? table[] {at = seconds, function (run) ... end}
+---@field prepare? function called with {pool, router, scenario, now}
+---@field log? integer events kept one by one, for a timeline
+
+--- What a run was like; every number has a path, such as latency.p95.
+---@class llmpool.report
+---@field requests integer
+---@field served integer
+---@field served_rate number
+---@field failed table kind -> count, and total
+---@field wait table count, mean, sd, min, p50, p95, p99, max: of each lease
+---@field latency table the same, of what was served
+---@field models table name -> {wait, lends, queue}
+---@field clients table[] {id, model, lends, utilisation, resting, ...}
+---@field queue table {mean, max, series, width}
+---@field tenants table name -> {requests, served, failed, latency, cost}
+---@field fairness table Jain's index: of the service, of the speed
+---@field cost number by the clients' prices
+---@field hash string of the sequence of events
+---@field ok boolean whether every expectation held
+---@field expected table[] {text, ok, message, actual}
+
+--- A scenario that was declared.
+---@class llmpool.scenario_object
+local object = {}
+
+--- Declares a scenario; raises at the script's line on what is wrong with it.
+---@param t llmpool.scenario_spec
+---@return llmpool.scenario_object
+function scenario.new(t) end
+
+--- The scenario that a script returns; raises on a script that does not
+--- compile, raises, or returns something else.
+---@param path string
+---@param settings? table what scenario.settings gives to the script
+---@return llmpool.scenario_object
+function scenario.load(path, settings) end
+
+--- The settings of a scenario script: defaults that --set may change. Raises
+--- on a setting that is not among them, and names the nearest.
+---@param defaults table name -> number, string or boolean
+---@return table
+function scenario.settings(defaults) end
+
+--- n clients of the same fields, whose ids are t.id and a number.
+---@param n integer
+---@param t table what llmpool.simulated takes
+---@return table[]
+function scenario.clients(n, t) end
+
+--- Whether a value is a scenario.
+---@param value any
+---@return boolean
+function scenario.is(value) end
+
+--- Runs the scenario and judges its expectations; raises what its policy
+--- raises.
+---@param options? { seed?: integer, policy?: any, real?: boolean, live?: boolean, log?: integer, trace?: function, progress?: function }
+---@return llmpool.report report
+---@return table run for a timeline or a trace
+function object:run(options) end
+
+--- Runs the scenario and raises if an expectation does not hold; under busted
+--- that is a failure of the test.
+---@param options? table as of run
+---@return llmpool.report
+function object:verify(options) end

@@ -30,7 +30,7 @@ local Simulated = {}
 Simulated.__index = Simulated
 
 function Simulated:text(request)
-  local reply = self.config.reply
+  local reply = self.reply
   if type(reply) == "string" then return reply end
   if reply then return reply(request, { id = self.id, model = self.model }) end
   return ("[%s:%s] Response to: %s"):format(self.model, self.id,
@@ -129,8 +129,28 @@ end
 
 -- ---- answering --------------------------------------------------------------
 
+-- A response of a scenario's, of which hardly anybody reads more than the
+-- text: the rest is made when it is asked for.
+local Lean = {}
+
+function Lean.__index(response, key)
+  if key ~= "usage" and key ~= "timings" then return nil end
+  local prompt, n = requests.prompt_tokens(response.request), response.tokens
+  response.usage = { prompt_tokens = prompt, completion_tokens = n,
+                     total_tokens = prompt + n }
+  response.timings = { queued = 0, connected = 0, first = response.first,
+                       total = response.latency }
+  return response[key]
+end
+
 --- The response of OpenAI's kind, whole.
 function Simulated:response(request, text, n, reason, first, total)
+  if self.lean then
+    return setmetatable({
+      text = text, model = self.model, client = self.id, tokens = n,
+      finish_reason = reason, first = first, latency = total,
+      request = request }, Lean)
+  end
   local prompt = requests.prompt_tokens(request)
   return {
     text = text, model = self.model, client = self.id, finish_reason = reason,
@@ -219,7 +239,8 @@ function simulated.new(config, names)
     per_token = drawer(config.per_token, stream "token"),
     tokens = drawer(config.tokens, stream "tokens"),
     failure_rate = config.failure_rate or 0, chance = stream "failure",
-    timeout = config.timeout or {},
+    timeout = config.timeout or {}, lean = config.lean,
+    reply = config.reply or config.lean and "simulated",
   }, Simulated)
   if config.failures then
     set_failures(self, config.failures, stream, account)

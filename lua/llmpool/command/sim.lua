@@ -1,0 +1,217 @@
+-- `llmpool sim`: runs a scenario and reports. All that it knows itself is its
+-- options; the run is scenario.lua's, the words scenario/text.lua's.
+
+-- Set options are checked before anything runs.
+local function integer(args, name, least)
+  local text = args[name]
+  if not text then return nil end
+  local value = math.tointeger(tonumber(text))
+  if not value or least and value < least then
+    error({ usage = ("--%s must be a whole number%s, got '%s'"):format(name,
+      least and ", " .. least .. " or more" or "", text) }, 0)
+  end
+  return value
+end
+
+local function settings(list)
+  local result
+  for _, text in ipairs(list or {}) do
+    local name, value = text:match "^([%w_]+)=(.*)$"
+    if not name then
+      error({ usage = ("--set takes NAME=VALUE, got '%s'"):format(text) }, 0)
+    end
+    result = result or {}
+    result[name] = value
+  end
+  return result
+end
+
+local function check(args)
+  local plan = {
+    seed = integer(args, "seed"), seeds = integer(args, "seeds", 1) or 1,
+    width = integer(args, "width", 1), settings = settings(args.set),
+    policies = args.policy or {}, replay = args.replay,
+  }
+  if args.real and args.live then
+    error({ usage = "--real and --live exclude each other" }, 0)
+  elseif args.replay and (args[1] or args.live) then
+    error({ usage = "--replay takes its traffic from the trace: no scenario "
+      .. "and no --live beside it" }, 0)
+  elseif not args[1] and not args.replay then
+    error({ usage = "which scenario? (sim SCENARIO.lua [options])" }, 0)
+  elseif args[2] then
+    error({ usage = ("one scenario at a time; what is '%s'?"):format(args[2])
+    }, 0)
+  end
+  return plan
+end
+
+-- ---- running ----------------------------------------------------------------
+
+-- On a terminal, how far it is; on a pipe nothing.
+local function progress_line(name)
+  local native = require "llmpool.native"
+  local format = require "llmpool.scenario.format"
+  if not native.terminal(2) then return nil, function() end end
+  local shown = false
+  local function show(share, requests)
+    shown = true
+    io.stderr:write(("\r%s: %3.0f %%, %s requests\27[K"):format(name,
+      share * 100, format.count(requests)))
+    io.stderr:flush()
+  end
+  return show, function()
+    if shown then io.stderr:write "\r\27[K" end
+  end
+end
+
+-- How a policy is called in a table: the name, or the file without the path.
+local function title(policy)
+  if not policy then return nil end
+  return (policy:match "([^/\\]+)$":gsub("%.lua$", ""))
+end
+
+-- Where the picture of the nth policy goes.
+local function file_for(name, n, policy)
+  if n == 1 then return name end
+  local stem, ending = name:match "^(.*)(%.%w+)$"
+  return ("%s-%s%s"):format(stem or name, title(policy), ending or "")
+end
+
+local function write_pictures(args, n, policy, ran)
+  if args.timeline then
+    require "llmpool.timeline".write(file_for(args.timeline, n, policy), ran)
+  end
+  if args.trace then
+    require "llmpool.chrome_trace".write(file_for(args.trace, n, policy), ran)
+  end
+end
+
+local KEPT = 1 << 20 -- events that a picture is drawn from
+
+local function column(scenario, args, plan, n)
+  local policy = plan.policies[n]
+  local reports = {}
+  for i = 1, plan.seeds do
+    local show, clear = progress_line(scenario.name)
+    local pictures = i == 1 and (args.timeline or args.trace)
+    local report, ran = scenario:run {
+      seed = (plan.seed or scenario.seed) + i - 1, policy = policy,
+      real = args.real, live = args.live, progress = show,
+      log = pictures and KEPT or nil,
+    }
+    clear()
+    if pictures then write_pictures(args, n, policy, ran) end
+    reports[i] = report
+  end
+  return { name = title(policy) or reports[1].policy, reports = reports }
+end
+
+-- ---- telling ----------------------------------------------------------------
+
+local function failed_lines(columns, many)
+  local lines = {}
+  for _, c in ipairs(columns) do
+    for _, report in ipairs(c.reports) do
+      for _, result in ipairs(report.expected) do
+        if not result.ok then
+          lines[#lines + 1] = ("FAIL  %s%s: %s"):format(many
+            and ("%s, seed %d: "):format(c.name, report.seed) or "",
+            result.text, result.message)
+        end
+      end
+    end
+  end
+  return lines
+end
+
+local function as_json(columns)
+  local json = require "llmpool.json"
+  local list = {}
+  for _, c in ipairs(columns) do
+    for _, report in ipairs(c.reports) do
+      report.policy = c.name
+      list[#list + 1] = report
+    end
+  end
+  local value = #list == 1 and list[1] or {
+    reports = list, comparison = require "llmpool.scenario.compare".rows(
+      columns),
+  }
+  io.write(json.encode(value, { pretty = true }), "\n")
+end
+
+local function as_text(columns, width, many)
+  if not many then
+    io.write(require "llmpool.scenario.text".report(columns[1].reports[1],
+      width))
+    return
+  end
+  io.write(require "llmpool.scenario.compare".text(columns, width))
+  local lines = failed_lines(columns, true)
+  if #lines > 0 then io.write("\n", table.concat(lines, "\n"), "\n") end
+end
+
+local function run(args)
+  local plan = check(args)
+  local scenario
+  if plan.replay then
+    scenario = require "llmpool.scenario.replay".scenario(plan.replay)
+  else
+    scenario = require "llmpool.scenario".load(args[1], plan.settings)
+  end
+  local columns = {}
+  for n = 1, math.max(1, #plan.policies) do
+    columns[n] = column(scenario, args, plan, n)
+  end
+  local many = #columns > 1 or plan.seeds > 1
+  if args.json then
+    as_json(columns)
+  else
+    local native = require "llmpool.native"
+    as_text(columns, plan.width or native.terminal(1)
+      or math.tointeger(tonumber(os.getenv "COLUMNS")) or 80, many)
+  end
+  return #failed_lines(columns) == 0
+end
+
+-- The sentence of an error, with its place in the user's script.
+local function sentence(err)
+  if type(err) == "table" and err.usage then
+    return err.usage .. "; see 'llmpool help sim'"
+  end
+  return tostring(err)
+end
+
+return {
+  usage = "SCENARIO.lua [options]",
+  summary = "run a scenario, in virtual time, and report",
+  details = [[
+A scenario is a Lua script that returns scenario { models =, traffic =, ... };
+see the page simulation, and scripts/scenarios. Equal seeds give equal runs.
+The exit status is 1 when an expectation fails or the policy raises.
+]],
+  options = {
+    { name = "seed", value = "N", text = "the seed, not the scenario's" },
+    { name = "seeds", value = "N", text = "so many runs, from that seed on" },
+    { name = "policy", value = "P", many = true,
+      text = "a policy's file or name; several are compared" },
+    { name = "set", value = "K=V", many = true,
+      text = "change a setting of the scenario" },
+    { name = "json", text = "the report as JSON" },
+    { name = "timeline", value = "FILE", text = "who held which client when, "
+      .. "as SVG" },
+    { name = "trace", value = "FILE", text = "the same for Chrome's tracing "
+      .. "and Perfetto" },
+    { name = "replay", value = "FILE", text = "the traffic of a recorded "
+      .. "trace, no scenario" },
+    { name = "real", text = "in real time, with simulated clients" },
+    { name = "live", text = "in real time, against the live clients" },
+    { name = "width", value = "N", text = "columns of the report, 40 to 200" },
+  },
+  run = function(args)
+    local ok, answer = pcall(run, args)
+    if ok then return answer end
+    return nil, sentence(answer)
+  end,
+}
