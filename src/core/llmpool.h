@@ -447,6 +447,24 @@ typedef struct llm_client_stats {
 /* The clients in order of registration, up to max; returns how many. */
 size_t llm_model_clients(llm_model *model, llm_client_stats *out, size_t max);
 
+/* What a router looks at before it decides; see llm_model_peek. */
+typedef struct llm_peek {
+  const char *id; /* lives as long as the pool */
+  uint64_t version;
+  int64_t rest_until_ns; /* resting: until when; else LLM_FOREVER */
+  llm_place_state state;
+} llm_peek;
+
+typedef struct llm_model_peeked {
+  uint32_t clients, lent, waiting, resting, limit, capacity;
+  bool is_paused;
+} llm_model_peeked;
+
+/* The numbers of this moment, and up to `max` clients that are not retired, in
+** order of registration; returns how many there are. Cheap: one short lock. */
+uint32_t llm_model_peek(llm_model *model, llm_model_peeked *total,
+                        llm_peek *out, uint32_t max);
+
 /* Why a lease FAILED, with the numbers of that moment for its message. The
 ** caller needs references of the models it asked until it has read this. */
 typedef struct llm_failure {

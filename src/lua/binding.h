@@ -45,6 +45,7 @@ struct Binding {
   int quick_made;        /* of these, ever */
   const LuaPool *recent; /* the pool that was last asked; or NULL */
   const void *pool_type, *client_type; /* metatables, for quick checks */
+  const void *view_types[3];           /* of a view, its models and clients */
   struct Past *pasts;                  /* simulations that were (simulate.c) */
   bool trace_leaks; /* get_client records where it was called */
 };
@@ -231,6 +232,8 @@ void crew_open(lua_State *L, Binding *binding);
 void recorder_open(lua_State *L, Binding *binding);
 void terminal_open(lua_State *L, Binding *binding);
 void simulate_open(lua_State *L, Binding *binding);
+void signal_open(lua_State *L, Binding *binding);
+void view_open(lua_State *L, Binding *binding);
 void simulate_free(Binding *binding); /* the state closes */
 /* Pushes the two upvalues of every function of ours. */
 void push_upvalues(lua_State *L, Binding *binding);

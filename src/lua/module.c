@@ -140,6 +140,8 @@ static void push_native(lua_State *L, Binding *b) {
   thread_open(L, b);
   json_open(L);
   secrets_open(L, b);
+  signal_open(L, b);
+  view_open(L, b);
 }
 
 int luaopen_llmpool(lua_State *L) {

@@ -14,6 +14,7 @@
 
 #include <lauxlib.h>
 
+#include "bound.h"
 #include "errors.h"
 #include "interrupt.h"
 #include "loop.h"
@@ -39,6 +40,7 @@ int coroutine_resume(Worker *worker, lua_State *co, lua_State *from, int nargs,
   if (nargs == 0 && coroutine_is_parked(co)) lua_pop(co, 1);
   Activation activation = {worker->activation, co, from,
                            lua_isyieldable(from) != 0, base};
+  if (worker->bound) bound_cover(worker, co);
   worker->activation = &activation;
   int status = lua_resume(co, from, nargs, nresults);
   worker->activation = activation.up;
@@ -95,6 +97,7 @@ static void check_chain(lua_State *L, const Worker *worker) {
 
 Task *check_wait(lua_State *L, Worker *worker) {
   Task *task = worker->current;
+  if (worker->bound) luaL_error(L, "cannot wait in %s", worker->bound->what);
   if (worker_in_task(worker))
     check_chain(L, worker);
   else if (worker->world->driving)

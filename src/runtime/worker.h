@@ -163,6 +163,7 @@ struct Worker {
   World *world;           /* the innermost */
   Task *current;          /* running; &world->main on the main chunk */
   Activation *activation; /* innermost; NULL: the main thread runs */
+  struct Bound *bound;    /* what runs may not wait (bound.h); or NULL */
   Loop *loop;             /* made when first needed */
   pthread_mutex_t inbox_lock;
   Message *first_message, *last_message; /* guarded by inbox_lock */

@@ -1,0 +1,207 @@
+/*
+** view.c - what a policy sees of a pool: view["gpt-4"], view:model(name), and
+** the call of the policy itself, under a bound.
+**
+** One idea: a decision begins an epoch; whatever the policy reads in it is of
+** one moment. The policy runs with its instructions and its memory counted and
+** may not wait, so that no script can stop the router.
+*/
+#include "view.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "../runtime/bound.h"
+#include "../runtime/errors.h"
+#include "../runtime/scheduler.h"
+
+static View *check_view(lua_State *L, int index) {
+  return view_check(L, index, binding_of(L)->view_types[0], "view");
+}
+
+/* ---- models ------------------------------------------------------------ */
+
+/* Pushes the view of the model named at `name`; raises unknown_model. */
+static void push_model(lua_State *L, int index, View *view, int name) {
+  lua_getiuservalue(L, index, VIEW_MODELS);
+  lua_pushvalue(L, name);
+  if (lua_rawget(L, -2) == LUA_TUSERDATA) {
+    const ModelView *known = lua_touserdata(L, -1);
+    if (known->model && !llm_model_is_closed(known->model)) {
+      lua_remove(L, -2);
+      return;
+    }
+  }
+  lua_pop(L, 1);
+  if (view->pool->pool == NULL) luaL_error(L, "the view's pool was let go");
+  luaL_argexpected(L, lua_type(L, name) == LUA_TSTRING, name, "a model's name");
+  llm_model *model = llm_pool_model(view->pool->pool, lua_tostring(L, name));
+  if (model == NULL) {
+    push_unknown_model(L, view->pool, name);
+    lua_error(L);
+  }
+  push_model_view(L, index, view, model); /* stack: ... models view */
+  lua_pushvalue(L, name);
+  lua_pushvalue(L, -2);
+  lua_rawset(L, -4);
+  lua_remove(L, -2);
+}
+
+static int m_model(lua_State *L) {
+  View *view = check_view(L, 1);
+  lua_settop(L, 2);
+  push_model(L, 1, view, 2);
+  return 1;
+}
+
+/* (view) -> the names of the pool's models, in order of registration */
+static int m_models(lua_State *L) {
+  check_view(L, 1);
+  lua_getiuservalue(L, 1, VIEW_POOL);
+  lua_getfield(L, -1, "models");
+  lua_insert(L, -2);
+  lua_call(L, 1, 1);
+  return 1;
+}
+
+/* ---- notes ------------------------------------------------------------- */
+
+/* (view, model, client, score, why): kept if somebody wants to know */
+static int m_note(lua_State *L) {
+  static const char *const names[] = {"model", "client", "score", "why"};
+  check_view(L, 1);
+  lua_settop(L, 5);
+  if (lua_getiuservalue(L, 1, VIEW_NOTES) != LUA_TTABLE) return 0;
+  lua_createtable(L, 0, 4);
+  for (int i = 0; i < 4; i++) {
+    lua_pushvalue(L, 2 + i);
+    lua_setfield(L, -2, names[i]);
+  }
+  lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+  return 0;
+}
+
+/* ---- fields ------------------------------------------------------------ */
+
+/* upvalue 3: the methods */
+static int mm_index(lua_State *L) {
+  View *view = check_view(L, 1);
+  lua_pushvalue(L, 2);
+  if (lua_rawget(L, lua_upvalueindex(3)) == LUA_TFUNCTION) return 1;
+  const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+  if (strcmp(key, "now") == 0)
+    lua_pushnumber(L, (double)world_now(view->pool->world) / 1e9);
+  else if (strcmp(key, "probe") == 0)
+    lua_pushboolean(L, view->probe);
+  else if (strcmp(key, "explaining") == 0)
+    lua_pushboolean(L, lua_getiuservalue(L, 1, VIEW_NOTES) == LUA_TTABLE);
+  else
+    push_model(L, 1, view, 2);
+  return 1;
+}
+
+static int mm_tostring(lua_State *L) {
+  check_view(L, 1);
+  lua_getiuservalue(L, 1, VIEW_POOL);
+  luaL_tolstring(L, -1, NULL);
+  lua_pushfstring(L, "view of %s", lua_tostring(L, -1));
+  return 1;
+}
+
+/* ---- what the router calls --------------------------------------------- */
+
+/* (pool) -> view */
+static int f_view(lua_State *L) {
+  LuaPool *pool = check_pool(L, 1);
+  View *view = lua_newuserdatauv(L, sizeof *view, 3);
+  *view = (View){.binding = binding_of(L), .pool = pool, .epoch = 1};
+  luaL_setmetatable(L, VIEW_TYPE);
+  lua_pushvalue(L, 1);
+  lua_setiuservalue(L, -2, VIEW_POOL);
+  lua_newtable(L);
+  lua_setiuservalue(L, -2, VIEW_MODELS);
+  return 1;
+}
+
+/* (view, probe, notes): what is looked at from now on is of this moment; notes
+** are kept in the table, if one is given */
+static int f_view_begin(lua_State *L) {
+  View *view = check_view(L, 1);
+  lua_settop(L, 3);
+  view->epoch++;
+  view->probe = lua_toboolean(L, 2);
+  lua_setiuservalue(L, 1, VIEW_NOTES);
+  return 0;
+}
+
+/* (view, model, id, seconds, failed): an outcome, for the client's record */
+static int f_view_report(lua_State *L) {
+  View *view = check_view(L, 1);
+  double seconds = luaL_checknumber(L, 4);
+  bool failed = lua_toboolean(L, 5);
+  lua_settop(L, 3);
+  push_model(L, 1, view, 2);
+  ModelView *model = lua_touserdata(L, 4);
+  int at = model_view_find(L, 4, model, 3);
+  if (at >= 0)
+    record_outcome(&model->clients[at].record, world_now(view->pool->world),
+                   seconds, failed);
+  return 0;
+}
+
+static const char *end_name(BoundEnd end) {
+  static const char *const names[] = {"ok", "raised", "instructions", "memory"};
+  return names[end];
+}
+
+/* (what, instructions, bytes, function, ...) -> what the function returns
+** first, or nil, the error and why: raised, instructions, memory */
+static int f_bounded(lua_State *L) {
+  Bound bound = {.what = luaL_checkstring(L, 1),
+                 .instructions = luaL_checkinteger(L, 2),
+                 .bytes = luaL_checkinteger(L, 3)};
+  BoundEnd end =
+      bound_call(L, binding_of(L)->worker, &bound, lua_gettop(L) - 4, 1);
+  if (end == BOUND_OK) return 1;
+  luaL_pushfail(L);
+  lua_insert(L, -2);
+  lua_pushstring(L, end_name(end));
+  return 3;
+}
+
+/* (view, policy, instructions, bytes, request) -> plan, or nil, error, why */
+static int f_decide(lua_State *L) {
+  View *view = check_view(L, 1);
+  Bound bound = {.what = "a policy",
+                 .instructions = lua_tointeger(L, 3),
+                 .bytes = lua_tointeger(L, 4)};
+  view->epoch++;
+  lua_pushvalue(L, 2);
+  lua_pushvalue(L, 5);
+  lua_pushvalue(L, 1);
+  BoundEnd end = bound_call(L, view->binding->worker, &bound, 2, 1);
+  if (end == BOUND_OK) return 1;
+  luaL_pushfail(L);
+  lua_insert(L, -2);
+  lua_pushstring(L, end_name(end));
+  return 3;
+}
+
+void view_open(lua_State *L, Binding *b) {
+  static const luaL_Reg functions[] = {{"view", f_view},
+                                       {"view_begin", f_view_begin},
+                                       {"view_report", f_view_report},
+                                       {"bounded", f_bounded},
+                                       {"decide", f_decide},
+                                       {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"model", m_model}, {"models", m_models}, {"note", m_note}, {NULL, NULL}};
+  static const luaL_Reg metamethods[] = {{"__tostring", mm_tostring},
+                                         {NULL, NULL}};
+  set_functions(L, b, functions);
+  new_type(L, b, VIEW_TYPE, methods, metamethods); /* stack: type methods */
+  view_set_index(L, b, mm_index);
+  b->view_types[0] = lua_topointer(L, -2);
+  lua_pop(L, 2);
+  model_views_open(L, b);
+}
