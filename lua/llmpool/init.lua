@@ -72,6 +72,16 @@ local llmpool = {
   secret = native.secret,
 }
 
+--- Sends requests over a pool as a policy says (loaded when first used).
+function llmpool.router(options)
+  return require "llmpool.router".new(options)
+end
+
+--- A plan that is checked once, however often a policy returns it.
+function llmpool.plan(value)
+  return require "llmpool.router.plan".new(value)
+end
+
 tasks.extend(llmpool, native)
 
 return llmpool

@@ -8,7 +8,7 @@
 #include "../runtime/scheduler.h"
 #include "binding.h"
 
-#define SIGNAL_TYPE "llmpool.signal"
+#define SIGNAL_TYPE "signal" /* not public: no llmpool. before it */
 
 typedef struct Signal {
   Task *task; /* who waits */

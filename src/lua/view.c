@@ -169,17 +169,20 @@ static int f_bounded(lua_State *L) {
   return 3;
 }
 
-/* (view, policy, instructions, bytes, request) -> plan, or nil, error, why */
+/* (view, policy, instructions, bytes, request, options) -> plan, or nil, error,
+** why */
 static int f_decide(lua_State *L) {
   View *view = check_view(L, 1);
   Bound bound = {.what = "a policy",
                  .instructions = lua_tointeger(L, 3),
                  .bytes = lua_tointeger(L, 4)};
   view->epoch++;
+  lua_settop(L, 6);
   lua_pushvalue(L, 2);
   lua_pushvalue(L, 5);
   lua_pushvalue(L, 1);
-  BoundEnd end = bound_call(L, view->binding->worker, &bound, 2, 1);
+  lua_pushvalue(L, 6);
+  BoundEnd end = bound_call(L, view->binding->worker, &bound, 3, 1);
   if (end == BOUND_OK) return 1;
   luaL_pushfail(L);
   lua_insert(L, -2);

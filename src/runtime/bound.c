@@ -99,7 +99,10 @@ BoundEnd bound_call(lua_State *L, Worker *worker, Bound *bound, int nargs,
   lua_remove(L, handler);
   /* gone if a signal took its place, raised, and has been removed */
   bool interrupted = lua_gethook(L) != on_count;
-  lua_sethook(L, hook, mask, count);
+  if (bound->outer)
+    watch(L, step_of(bound->outer));
+  else
+    lua_sethook(L, hook, mask, count);
   if (status == LUA_OK) return BOUND_OK;
   if (interrupted) lua_error(L);
   return bound->end == BOUND_OK ? BOUND_RAISED : bound->end;

@@ -1,0 +1,109 @@
+---@meta _
+
+-- Annotations of policies, plans and the view. Never executed.
+
+--- Decides where a request goes. It runs under a bound and may not wait.
+---@alias llmpool.policy fun(request: string|table, view: llmpool.view,
+--- options: llmpool.request_options): llmpool.plan
+
+--- A model's name, a list of names and attempts, or one attempt.
+---@class llmpool.plan
+---@field timeout? number seconds for the request
+---@field refuse? string the request is not sent: why
+---@field retry_at? number with refuse: when it may come again
+---@field on_attempt? fun(result: table) called after each attempt
+---@field on_done? fun(result: table) called once, at the request's end
+
+--- One attempt of a plan.
+---@class llmpool.attempt
+---@field model string|string[] a model, or several: who comes free first
+---@field client? string|string[] the clients that are preferred, in that order
+---@field exclude? string[] clients that are not wanted
+---@field wait? number seconds in line for a client
+---@field timeout? number seconds for the attempt, waiting included
+---@field deadline? number seconds from the request's start
+---@field first? number seconds until the first content of a stream
+---@field idle? number seconds between two pieces of a stream
+---@field retries? integer how often it is tried again, 0
+---@field retry_on? string|string[] kinds of failure after which to go on
+---@field backoff? number seconds: the first pause before a retry is at most that
+---@field max_backoff? number seconds: no pause is longer
+---@field hedge_after? number seconds until a second lane starts beside it
+---@field commit? "first"|"end"|integer when a stream counts: its first content,
+--- its end, or so many pieces
+---@field context? integer tokens that it takes
+---@field priority? integer 0 to 3
+
+--- What a policy sees of a pool: the numbers of the moment of its decision.
+--- view["gpt-4"] is a model.
+---@class llmpool.view
+---@field now number seconds
+---@field probe boolean nothing will be sent: keep your turn
+---@field explaining boolean notes are wanted
+local view = {}
+
+--- The view of a model. Raises for one that is not registered.
+---@param name string
+---@return llmpool.view.model model
+function view:model(name) end
+
+--- The names of the pool's models, in order of registration.
+---@return string[] names
+function view:models() end
+
+--- Says why, for router:explain; without an explanation it does nothing.
+---@param model? string
+---@param client? string
+---@param score? number
+---@param why? string
+function view:note(model, client, score, why) end
+
+--- A model, as a policy sees it.
+---@class llmpool.view.model
+---@field name string
+---@field free integer clients that could be lent now
+---@field lent integer
+---@field waiting integer callers in line
+---@field resting integer
+---@field limit integer
+---@field size integer clients
+---@field slots integer what could be lent at once
+---@field paused boolean
+---@field clients llmpool.view.client[] the same list until clients change
+local model = {}
+
+--- A field of all clients, a number each, in a list that is used again in the
+--- next decision: the quick way to look at many clients.
+---@param field string
+---@return number[] numbers what is not known is 0
+function model:column(field) end
+
+--- A client by its id, or nil.
+---@param id string
+---@return llmpool.view.client|nil client
+function model:client(id) end
+
+--- A client, as a policy sees it.
+---@class llmpool.view.client
+---@field id string
+---@field model string
+---@field state string "free", "lent", "resting", "busy", ...
+---@field free integer slots
+---@field lent integer slots
+---@field slots integer
+---@field resting integer slots
+---@field rest_until number 0: it does not rest
+---@field latency number peak EWMA, seconds: of an answer, or of a stream's
+--- first content; 0: not known
+---@field p95 number of its last 64 calls; 0: not known
+---@field error_rate number from 0 to 1, lately
+---@field calls integer
+---@field weight number
+---@field cost number the mean of the two prices
+---@field input_price number per million tokens
+---@field output_price number
+---@field rpm_left number
+---@field tpm_left number
+---@field price? llmpool.price
+---@field tags? string[]
+---@field provider? string

@@ -1,0 +1,85 @@
+-- The library of policies. A policy is a function (request, view, options) ->
+-- plan; each file here makes one from a table, and most take policies in that
+-- table, so that they compose: hedge { fallback { "gpt-4", "claude" } }.
+-- Here are the names of all, and what a policy may be given as.
+
+local fields = require "llmpool.fields"
+local nearest = require "llmpool.nearest"
+local plan = require "llmpool.router.plan"
+
+local policy = {}
+
+policy.names = {
+  "breaker", "by_request", "canary", "cheapest", "fallback", "hedge",
+  "latency", "least_busy", "retry", "round_robin", "shadow", "spend_budget",
+  "sticky", "tenant_shares", "weighted",
+}
+
+local names = setmetatable({}, { __mode = "k" })
+
+--- Gives a policy a name, for explanations.
+function policy.named(fn, name)
+  names[fn] = name
+  return fn
+end
+
+--- What to call a policy: its name, or where it was written.
+function policy.name(fn)
+  if names[fn] then return names[fn] end
+  local info = debug.getinfo(fn, "S")
+  if info.what == "C" then return "a policy in C" end
+  return ("%s:%d"):format(info.short_src, info.linedefined)
+end
+
+local function constant(value)
+  local made = plan.of(value)
+  return policy.named(function() return made end, tostring(made))
+end
+
+local function in_library(name)
+  for _, known in ipairs(policy.names) do
+    if known == name then return true end
+  end
+end
+
+-- A name of the library's, or else of a model.
+local function from_name(name)
+  if in_library(name) then return require("llmpool.policy." .. name) {} end
+  local near = nearest(name, policy.names)
+  if near then
+    error(("there is no policy '%s' (did you mean '%s'?)"):format(name, near),
+      0)
+  end
+  return constant(name)
+end
+
+local function is_callable(value)
+  local meta = getmetatable(value)
+  return type(meta) == "table" and type(meta.__call) == "function"
+end
+
+local function any_model(_, view) return { model = view:models() } end
+policy.named(any_model, "any model")
+
+local function of(value)
+  if value == nil then return any_model end
+  if type(value) == "function" then return value end
+  if type(value) == "string" and value ~= "" then return from_name(value) end
+  if is_callable(value) then
+    return policy.named(function(...) return value(...) end, tostring(value))
+  end
+  return constant(value)
+end
+
+--- A policy, from a function, a table that can be called, a plan that is always
+-- the same, or a name of the library's; nil: any model, who comes free first.
+function policy.of(value, level)
+  local ok, result = pcall(of, value)
+  if not ok then
+    fields.bad((level or 1) + 1, "not a policy: %s; a policy is a function "
+      .. "(request, view) that returns a plan", tostring(result))
+  end
+  return result
+end
+
+return policy

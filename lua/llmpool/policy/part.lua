@@ -1,0 +1,172 @@
+-- part.lua: what the library's policies are composed of. One idea: a policy is
+-- made of a choice among candidates, plans that are compiled once for each
+-- choice, and other policies that it takes; all three are here.
+
+local fields = require "llmpool.fields"
+local plan = require "llmpool.router.plan"
+local policy = require "llmpool.policy"
+
+local part = { plan = plan, named = policy.named }
+
+-- ---- arguments --------------------------------------------------------------
+
+--- Checks a policy's table: list entries by `entry`, named fields by `known`.
+-- @return a copy
+function part.options(t, name, known, entry)
+  if type(t) ~= "table" then
+    fields.bad(3, "bad argument #1 to policy '%s' (table expected, got %s)",
+      name, type(t))
+  end
+  local named, result = {}, {}
+  for key, value in pairs(t) do
+    if math.type(key) ~= "integer" then named[key] = value end
+    result[key] = value
+  end
+  fields.check(named, known, "policy '" .. name .. "'", 3)
+  for i, value in ipairs(t) do
+    local wanted = entry and entry(value)
+    if wanted then
+      fields.bad(3, "entry %d of policy '%s' must be %s, got %s", i, name,
+        wanted, type(value))
+    end
+  end
+  if #t > 0 and not entry then
+    fields.bad(3, "policy '%s' takes no list", name)
+  end
+  return result
+end
+
+function part.model(v)
+  if type(v) ~= "string" or v == "" then return "a model's name" end
+end
+
+function part.share(v)
+  if not fields.is_number(v) or v < 0 or v > 1 then
+    return "a number from 0 to 1"
+  end
+end
+
+function part.positive(v)
+  if not fields.is_number(v) or v <= 0 or v == math.huge then
+    return "a number greater than 0"
+  end
+end
+
+--- The policy that another one is made of: the first of its list.
+function part.inner(t, name, position)
+  local value = t[position or 1]
+  if value == nil then
+    fields.bad(3, "policy '%s' needs a policy or a plan to start from: "
+      .. "%s { fallback { ... } }", name, name)
+  end
+  return policy.of(value, 3)
+end
+
+--- The models that are meant: those given, or all that there are.
+function part.models(given, view)
+  if #given > 0 then return given end
+  return view:models()
+end
+
+-- ---- plans ------------------------------------------------------------------
+
+--- A plan for a choice, made once: cache[a][b] = make(a, b).
+function part.cached(make)
+  local cache = {}
+  return function(a, b)
+    local known = cache[a]
+    if known == nil then
+      known = {}
+      cache[a] = known
+    end
+    local made = known[b or 1]
+    if not made then
+      made = make(a, b)
+      known[b or 1] = made
+    end
+    return made
+  end
+end
+
+--- The list with that entry first, the others in their order behind it.
+function part.first(list, name)
+  local result = { name }
+  for _, other in ipairs(list) do
+    if other ~= name then result[#result + 1] = other end
+  end
+  return result
+end
+
+--- What a policy makes of another's plan, made once for each that comes again.
+function part.derived(change)
+  local cache = setmetatable({}, { __mode = "k" })
+  return function(value)
+    local from = plan.of(value)
+    local made = cache[from]
+    if not made then
+      made = change(from)
+      cache[from] = made
+    end
+    return made
+  end
+end
+
+-- ---- requests ---------------------------------------------------------------
+
+local function text_of(content)
+  if type(content) ~= "table" then return tostring(content or "") end
+  local parts = {}
+  for i, entry in ipairs(content) do
+    parts[i] = type(entry) == "table" and tostring(entry.text or "") or ""
+  end
+  return table.concat(parts, " ")
+end
+
+--- All the text of a request.
+function part.text(request)
+  if type(request) ~= "table" then return request end
+  local messages = request.messages
+  if type(messages) ~= "table" then return tostring(request.prompt or "") end
+  local parts = {}
+  for i, message in ipairs(messages) do
+    parts[i] = type(message) == "table" and text_of(message.content) or ""
+  end
+  return table.concat(parts, "\n")
+end
+
+--- Tokens of the prompt: what the call said, or a fourth of its bytes.
+function part.prompt_tokens(request, options)
+  if options and options.tokens then return options.tokens end
+  return (#part.text(request) + 3) // 4
+end
+
+--- The most tokens that the answer may have.
+function part.answer_tokens(request, missing)
+  if type(request) ~= "table" then return missing end
+  return request.max_tokens or request.max_completion_tokens or missing
+end
+
+--- Who asks: the call's tenant, or the request's user.
+function part.tenant(request, options)
+  if options and options.tenant ~= nil then return options.tenant end
+  return type(request) == "table" and request.user or nil
+end
+
+--- What a conversation is known by: the call's key, else the request's user.
+function part.key(request, options)
+  if options and options.key ~= nil then return options.key end
+  return type(request) == "table" and request.user or nil
+end
+
+--- FNV-1a, with its bits mixed once more: 32 bits of a text.
+function part.hash(text)
+  local h = 2166136261
+  for i = 1, #text do
+    h = (h ~ text:byte(i)) * 16777619 & 0xffffffff
+  end
+  h = (h ~ h >> 16) * 0x85ebca6b & 0xffffffff
+  h = (h ~ h >> 13) * 0xc2b2ae35 & 0xffffffff
+  return h ~ h >> 16
+end
+
+return part

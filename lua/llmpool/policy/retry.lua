@@ -1,0 +1,41 @@
+-- retry: tries an attempt again before it goes on with the next.
+--
+-- When: failures are short - a reset, a 500, a moment's overload. The pause is
+-- full jitter (anything up to twice as long each time), so that those who
+-- failed together do not come back together; a provider's own "not before" is
+-- honoured if the deadline allows. The budget keeps retries a share of the
+-- requests: when everything fails, retries are what would keep it down.
+--   retry { fallback { "gpt-4", "claude" }, retries = 2, backoff = 0.5,
+--           max_backoff = 8, on = { "server", "overloaded" },
+--           budget = { ratio = 0.2, burst = 10 } }
+
+local budget = require "llmpool.router.budget"
+local fields = require "llmpool.fields"
+local part = require "llmpool.policy.part"
+
+local function a_table(v)
+  if type(v) ~= "table" then return "a table {ratio =, burst =}" end
+end
+
+return function(t)
+  t = part.options(t, "retry", {
+    retries = fields.count, backoff = part.positive,
+    max_backoff = part.positive, on = fields.any, budget = a_table,
+  }, fields.any)
+  local inner = part.inner(t, "retry")
+  local checked = part.plan.new { { model = "m", retry_on = t.on } }
+  local bucket = t.budget
+    and budget.new(t.budget, "budget of policy 'retry'", 2)
+  local changes = {
+    retries = t.retries or 2, backoff = t.backoff, max_backoff = t.max_backoff,
+    retry_on = checked[1].retry_on,
+  }
+  local derived = part.derived(function(from)
+    local made = part.plan.map(from, function() return changes end)
+    made.retry_budget = bucket
+    return made
+  end)
+  return part.named(function(request, view, options)
+    return derived(inner(request, view, options))
+  end, "retry")
+end

@@ -1,0 +1,363 @@
+-- router.lua: sends requests over a pool as a policy says. One idea: the
+-- policy decides, in a microsecond, under a bound, with nothing to wait for;
+-- the router does all that takes time. A policy that fails costs a request its
+-- plan, never its answer: then the default plan is taken, and an event says so.
+-- The parts are in router/: the plan, one request's way, budgets, reloading.
+
+local budget = require "llmpool.router.budget"
+local explain = require "llmpool.router.explain"
+local failure = require "llmpool.router.failure"
+local fields = require "llmpool.fields"
+local lanes = require "llmpool.router.lanes"
+local native = require "llmpool.native"
+local nearest = require "llmpool.nearest"
+local plan = require "llmpool.router.plan"
+local policies = require "llmpool.policy"
+local reload = require "llmpool.router.reload"
+local Request = require "llmpool.router.request"
+local run = require "llmpool.router.run"
+local stream = require "llmpool.router.stream"
+
+local Router = {}
+Router.__index = Router
+Router.__name = "llmpool.router"
+
+-- ---- making -----------------------------------------------------------------
+
+local function a_pool(v)
+  local ok, name = pcall(function() return getmetatable(v).__name end)
+  if not ok or name ~= "llmpool.pool" then return "a pool" end
+end
+
+local function bytes(v)
+  if math.type(v) ~= "integer" or v < 65536 then
+    return "a number of bytes, 65536 or more"
+  end
+end
+
+local function instructions(v)
+  if math.type(v) ~= "integer" or v < 1000 then
+    return "a whole number, 1000 or more"
+  end
+end
+
+local function a_table(v)
+  if type(v) ~= "table" then return "a table" end
+end
+
+local function boolean(v)
+  if type(v) ~= "boolean" then return "true or false" end
+end
+
+local known = {
+  pool = a_pool, policy = fields.any, default = fields.any,
+  timeout = fields.seconds, instructions = instructions, memory = bytes,
+  retry_budget = a_table, hedge_budget = a_table, backoff = fields.seconds,
+  max_backoff = fields.seconds, context = a_table, strict = boolean,
+  on_event = fields.func, probes = a_table, probation = fields.count,
+}
+
+-- All the models there are: who comes free first answers.
+local function any_model(self)
+  local names = self.pool:models()
+  if #names == 0 then return nil end
+  return plan.of { model = names }
+end
+
+--- @param options table: pool; policy, a function (request, view, options) ->
+-- plan, a plan that is always the same, or the name of one of the library's
+function Router.new(options)
+  if type(options) ~= "table" then
+    fields.bad(3, "bad argument #1 to 'router' (table expected, got %s)",
+      type(options))
+  end
+  fields.check(options, known, "llmpool.router", 3)
+  if options.pool == nil then fields.bad(3, "llmpool.router needs a pool") end
+  local self = setmetatable({
+    pool = options.pool, view = native.view(options.pool),
+    timeout = options.timeout, instructions = options.instructions or 100000,
+    memory = options.memory or 16 << 20, strict = options.strict or false,
+    backoff = options.backoff or 0.5, max_backoff = options.max_backoff or 8,
+    context = options.context or {}, requests = 0, listeners = {},
+    listening = false, probes = options.probes or {},
+    probation = options.probation or 100, defaults = 0,
+    retry_budget = budget.new(options.retry_budget or { ratio = 0.2 },
+      "retry_budget", 3),
+    hedge_budget = budget.new(options.hedge_budget, "hedge_budget", 3),
+  }, Router)
+  if options.default ~= nil then
+    local ok, made = pcall(plan.of, options.default)
+    if not ok then fields.bad(3, "default of llmpool.router: %s", made) end
+    self.default = made
+  end
+  self.policy = policies.of(options.policy, 3)
+  if options.on_event then self:listen(options.on_event) end
+  return self
+end
+
+-- ---- events -----------------------------------------------------------------
+
+--- Calls fn(event) for everything that happens from now on.
+-- @return a function that ends it
+function Router:listen(fn)
+  if type(fn) ~= "function" then
+    fields.bad(2, "bad argument #1 to 'listen' (function expected, got %s)",
+      type(fn))
+  end
+  local listeners = self.listeners
+  listeners[#listeners + 1] = fn
+  self.listening = true
+  return function()
+    for i, other in ipairs(listeners) do
+      if other == fn then
+        table.remove(listeners, i)
+        break
+      end
+    end
+    self.listening = #listeners > 0
+  end
+end
+
+function Router:_emit(event)
+  for _, listener in ipairs(self.listeners) do
+    run.call_hook(listener, event)
+  end
+end
+
+function Router:_report(model, client, seconds, failed)
+  native.view_report(self.view, model, client, seconds, failed)
+end
+
+-- ---- deciding ---------------------------------------------------------------
+
+-- Where the policy's function is, for a plan that is none.
+local function place_of(policy)
+  local info = debug.getinfo(policy, "S")
+  if info.what == "C" then return "the policy" end
+  return ("the policy at %s:%d"):format(info.short_src, info.linedefined)
+end
+
+-- Raises a sentence unless every model of the plan is registered.
+local function check_models(self, made)
+  if made.checked == self.pool then return end
+  local names = self.pool:models()
+  local there = {}
+  for _, name in ipairs(names) do there[name] = true end
+  plan.models(made, function(name)
+    if there[name] then return end
+    local near = nearest(name, names)
+    error(("the plan names the model \"%s\", which is not registered; there "
+      .. "%s %s%s"):format(name, #names == 1 and "is" or "are",
+      #names == 0 and "none" or '"' .. table.concat(names, '", "') .. '"',
+      near and (" (did you mean \"%s\"?)"):format(near) or ""), 0)
+  end)
+  made.checked = self.pool
+end
+
+--- The plan that a policy makes. Returns it, or nil, a sentence and why:
+-- raised, instructions, memory or plan.
+function Router:_ask(policy, request, options)
+  local made, err, why = native.decide(self.view, policy, self.instructions,
+    self.memory, request, options)
+  if why then
+    if why == "memory" then
+      err = ("the policy held more than %d bytes"):format(self.memory)
+    end
+    return nil, err, why
+  end
+  local ok, result = pcall(plan.of, made)
+  if ok then
+    ok, err = pcall(check_models, self, result)
+    if ok then return result end
+    result = err
+  end
+  return nil, place_of(policy) .. ": " .. tostring(result), "plan"
+end
+
+-- The plan of last resort.
+local function default_plan(self, err, why)
+  local made = self.default or any_model(self)
+  if made and pcall(check_models, self, made) then
+    self.defaults = self.defaults + 1
+    return made
+  end
+  local object = failure.object("policy", tostring(err))
+  object.cause, object.reason = err, why
+  error(object, 0)
+end
+
+local function policy_failed(self, err, why)
+  if self.listening then
+    self:_emit { event = "policy_failed", time = native.now(), reason = why,
+                message = tostring(err) }
+  end
+  if self.strict then
+    local object = failure.object("policy", tostring(err))
+    object.cause, object.reason = err, why
+    error(object, 0)
+  end
+end
+
+--- The plan for a request: the policy's, or its predecessor's, or the default.
+function Router:_decide(request, options)
+  if self.watching then reload.look(self) end
+  local made, err, why = self:_ask(self.policy, request, options)
+  if made then
+    if self.trial then reload.passed(self) end
+    return made
+  end
+  policy_failed(self, err, why)
+  local before = reload.failed(self, err, why)
+  if before then
+    made = self:_ask(before, request, options)
+    if made then return made end
+  end
+  return default_plan(self, err, why)
+end
+
+-- ---- requests ---------------------------------------------------------------
+
+local call_known = {
+  timeout = fields.seconds, tokens = fields.count, key = fields.any,
+  tenant = fields.any, tags = a_table, priority = function(v)
+    if math.type(v) ~= "integer" or v < 0 or v > 3 then
+      return "0, 1, 2 or 3"
+    end
+  end,
+}
+
+local NONE = {}
+
+local function check_call(name, request, options)
+  local kind = type(request)
+  if kind ~= "string" and kind ~= "table" then
+    fields.bad(3, "bad argument #1 to '%s' (a prompt or a request table "
+      .. "expected, got %s)", name, kind)
+  end
+  if options == nil then return NONE end
+  if type(options) ~= "table" then
+    fields.bad(3, "bad argument #2 to '%s' (table expected, got %s)", name,
+      type(options))
+  end
+  fields.check(options, call_known, "router:" .. name, 3)
+  return options
+end
+
+local function begin(self, request, options, streams)
+  self.retry_budget:earn()
+  self.hedge_budget:earn()
+  local notes = self.listening and {} or nil
+  if notes then native.view_begin(self.view, false, notes) end
+  local made = self:_decide(request, options)
+  if made.hedge_budget then made.hedge_budget:earn() end
+  if made.retry_budget then made.retry_budget:earn() end
+  local r = Request.new(self, request, options, made, streams)
+  if notes then
+    native.view_begin(self.view)
+    self:_emit { event = "decision", request = r.id, time = r.started,
+                explanation = explain.decision(self, r, notes) }
+  end
+  return r
+end
+
+-- Whatever way it ends, it is finished.
+local function guarded(r, fn)
+  local ok, a, b = pcall(fn, r)
+  if ok then return a, b end
+  r:finish(false, a)
+  error(a, 0)
+end
+
+local function answer(r)
+  if r.plan.refuse then error(r:refusal(), 0) end
+  r:pass_gate()
+  if r.stopped then error(r:failure(), 0) end
+  local record, a, b = lanes.run(r)
+  if not record then error(r:failure(), 0) end
+  return record, a, b
+end
+
+local function generate(r)
+  local record, text, response = answer(r)
+  local enter = r.enter
+  enter(r, "COMMITTED", record)
+  enter(r, "DONE", record)
+  local usage = type(response) == "table" and response.usage or nil
+  r.outcome(r, record, true, usage)
+  r:finish(true, nil, usage, record)
+  return text, response
+end
+
+--- Answers a request by the policy's plan.
+-- @return the text, and the response; raises the first cause, with attempts
+function Router:generate(request, options)
+  options = check_call("generate", request, options)
+  return guarded(begin(self, request, options, false), generate)
+end
+
+local function open(r)
+  local record, source = answer(r)
+  r.enter(r, "COMMITTED", record)
+  return stream(r, source)
+end
+
+--- Answers a request piece by piece. Returns when the answer has committed.
+-- @return a stream: called, or read, it gives the next piece or nil
+function Router:stream(request, options)
+  options = check_call("stream", request, options)
+  return (guarded(begin(self, request, options, true), open))
+end
+
+-- ---- explaining -------------------------------------------------------------
+
+--- Why a request would go where it would go now. Nothing is sent, and policies
+-- keep their turn.
+function Router:explain(request, options)
+  options = check_call("explain", request, options)
+  local notes = {}
+  native.view_begin(self.view, true, notes)
+  local made, err, why = self:_ask(self.policy, request, options)
+  native.view_begin(self.view)
+  if not made then
+    return explain.failed(self, request, err, why)
+  end
+  return explain.plan(self, request, made, notes)
+end
+
+--- For the error of a request that failed.
+function Router:_explanation(r)
+  return explain.plan(self, r.request, r.plan, {}, r.attempts)
+end
+
+-- ---- the policy while running -----------------------------------------------
+
+--- Takes another policy from a Lua file that returns it.
+-- @return true, or nil and why it was refused: then the old one stays
+function Router:reload(path)
+  if type(path) ~= "string" then
+    fields.bad(2, "bad argument #1 to 'reload' (a file's name expected, got "
+      .. "%s)", type(path))
+  end
+  return reload.from(self, path)
+end
+
+--- Takes the policy from a file, now and whenever the file has changed; looked
+-- at when a request comes, at most every `every` seconds (1).
+function Router:watch(path, every)
+  if type(path) ~= "string" then
+    fields.bad(2, "bad argument #1 to 'watch' (a file's name expected, got %s)",
+      type(path))
+  end
+  local wanted = every ~= nil and fields.seconds(every)
+  if wanted then
+    fields.bad(2, "bad argument #2 to 'watch' (%s expected)", wanted)
+  end
+  return reload.watch(self, path, every or 1)
+end
+
+function Router:__tostring()
+  return ("router (%s, %d requests)"):format(policies.name(self.policy),
+    self.requests)
+end
+
+return Router

@@ -1,0 +1,59 @@
+-- budget.lua: how many extra calls there may be, as a share of the requests:
+-- a bucket that every request fills by `ratio` and every hedge or retry empties
+-- by one. One idea: the share holds in good times and in bad, when every
+-- request would like to be tried again. It counts; it decides nothing else.
+
+local fields = require "llmpool.fields"
+
+local budget = {}
+
+local Budget = {}
+Budget.__index = Budget
+
+local known = {
+  ratio = function(v)
+    if not fields.is_number(v) or v < 0 then return "a number, 0 or more" end
+  end,
+  burst = function(v)
+    if not fields.is_number(v) or v < 0 then return "a number, 0 or more" end
+  end,
+}
+
+--- @param t table: ratio, of the requests (0.1); burst, how many more (10)
+function budget.new(t, what, level)
+  if t == nil then t = {} end
+  if type(t) ~= "table" then
+    fields.bad(level + 1, "%s must be a table {ratio =, burst =}, got %s", what,
+      type(t))
+  end
+  fields.check(t, known, what, level + 1)
+  local burst = t.burst or 10
+  return setmetatable({ ratio = t.ratio or 0.1, burst = burst, level = burst,
+                        spent = 0, refused = 0 }, Budget)
+end
+
+--- A request came.
+function Budget:earn()
+  local level = self.level + self.ratio
+  self.level = level > self.burst and self.burst or level
+end
+
+--- @return whether there is one left, which is then spent
+function Budget:take()
+  -- ratios are sums of fractions: ten tenths are one
+  if self.level < 1 - 1e-9 then
+    self.refused = self.refused + 1
+    return false
+  end
+  self.level = self.level - 1
+  self.spent = self.spent + 1
+  return true
+end
+
+--- One that was taken was not needed.
+function Budget:give_back()
+  self.level = self.level + 1
+  self.spent = self.spent - 1
+end
+
+return budget

@@ -1,0 +1,193 @@
+-- lanes.lua: the ways of one request through its plan, side by side. One idea:
+-- lanes share the plan's cursor and the list of clients that failed, so that
+-- none repeats what another has tried. The first lane to commit wins; the
+-- others are cancelled at once and their clients are back before the caller
+-- has its answer. How an attempt is made is run.lua's.
+
+local native = require "llmpool.native"
+
+local lanes = {}
+
+-- ---- who is not asked again -------------------------------------------------
+
+local function each_model(attempt, visit)
+  local model = attempt.model
+  if type(model) == "table" then
+    for _, name in ipairs(model) do visit(name) end
+  else
+    visit(model)
+  end
+end
+
+--- This client failed: others come first from now on.
+function lanes.exclude(r, record)
+  r.bad = r.bad or {}
+  local ids = r.bad[record.model] or {}
+  r.bad[record.model] = ids
+  ids[#ids + 1] = record.client
+end
+
+--- The attempt's clients may be asked again.
+function lanes.forgive(r, attempt)
+  if r.bad then each_model(attempt, function(name) r.bad[name] = nil end) end
+end
+
+local function add(list, ids)
+  if not ids then return list end
+  list = list or {}
+  for _, id in ipairs(ids) do list[#list + 1] = id end
+  return list
+end
+
+--- The ids that this attempt does not want, or nil.
+function lanes.excluded(r, lane, attempt)
+  if not (attempt.exclude or r.bad or r.lanes) then return nil end
+  local list = add(nil, attempt.exclude)
+  if r.bad then
+    each_model(attempt, function(name) list = add(list, r.bad[name]) end)
+  end
+  for _, other in ipairs(r.lanes or {}) do
+    if other ~= lane and other.client then
+      list = add(list, { other.client })
+    end
+  end
+  return list
+end
+
+local function has(list, id)
+  for _, entry in ipairs(list) do
+    if entry == id then return true end
+  end
+end
+
+--- Whether the attempt has a client that was not tried and can come.
+function lanes.has_other(r, lane, attempt)
+  local excluded = lanes.excluded(r, lane, attempt) or {}
+  local view, found = r.router.view, false
+  native.view_begin(view)
+  each_model(attempt, function(name)
+    local known, model = pcall(view.model, view, name)
+    for _, client in ipairs(known and model.clients or {}) do
+      found = found or (client.free > 0 or client.lent > 0)
+        and not has(excluded, client.id)
+    end
+  end)
+  return found
+end
+
+-- ---- where in the plan ------------------------------------------------------
+
+function lanes.has_more(r) return r.plan[r.cursor + 1] ~= nil end
+
+--- The next attempt of the plan, or nil.
+function lanes.next(r, lane)
+  lane.tries = 0
+  r.cursor = r.cursor + 1
+  return r.plan[r.cursor]
+end
+
+local function context_of(r, attempt)
+  if attempt.context then return attempt.context end
+  local least
+  each_model(attempt, function(name)
+    local size = r.router.context[name] or 0
+    if not least or size < least then least = size end
+  end)
+  return least
+end
+
+--- The next attempt of the plan with a larger context, or nil.
+function lanes.larger(r, lane, attempt)
+  local size = context_of(r, attempt)
+  repeat
+    attempt = lanes.next(r, lane)
+  until not attempt or context_of(r, attempt) > size
+  return attempt
+end
+
+-- ---- hedges -----------------------------------------------------------------
+
+--- Whether another lane has won: this one's end is no news.
+function lanes.is_loser(r) return r.won ~= nil end
+
+-- A lane as a task of the scope. Its success ends the others.
+local function run_lane(r, scope, lane, attempt)
+  r.running = r.running + 1
+  scope:spawn(function()
+    local record, a, b = r.run_lane(r, lane, attempt)
+    r.running = r.running - 1
+    if record and not r.won then
+      r.won, r.result = record, table.pack(a, b)
+      scope:cancel()
+    elseif record then
+      r.discard(a)
+    elseif r.stopped or r.running == 0 then
+      scope:cancel() -- whoever waits to hedge need not
+    end
+  end)
+end
+
+-- What a hedge tries: the plan's next attempt, else the same on another client.
+local function hedge_attempt(r, lane, attempt)
+  if lanes.has_more(r) then return lanes.next(r, lane) end
+  return lanes.has_other(r, lane, attempt) and attempt or nil
+end
+
+local function start_hedge(r, scope, attempt)
+  local router = r.router
+  local lane = { tries = 0, hedge = true }
+  r.lanes[#r.lanes + 1] = lane
+  local budget = r.plan.hedge_budget or router.hedge_budget
+  if not budget:take() then
+    if router.listening then
+      router:_emit { event = "budget", request = r.id, budget = "hedge",
+                    time = native.now() }
+    end
+    return
+  end
+  local second = hedge_attempt(r, lane, attempt)
+  if not second then
+    budget:give_back()
+    return
+  end
+  if router.listening then
+    router:_emit { event = "hedge", request = r.id, time = native.now(),
+                  model = second.model }
+  end
+  run_lane(r, scope, lane, second)
+end
+
+-- The second lane starts when the first has not committed in time.
+local function hedge_later(r, scope, attempt)
+  scope:spawn(function()
+    native.sleep(attempt.hedge_after)
+    if not r.won and not r.stopped and r.running > 0 then
+      start_hedge(r, scope, attempt)
+    end
+  end)
+end
+
+local function side_by_side(r, lane, attempt)
+  r.lanes, r.running = { lane }, 0
+  native.scope(function(scope)
+    run_lane(r, scope, lane, attempt)
+    hedge_later(r, scope, attempt)
+  end)
+  r.lanes = nil
+  if not r.won then
+    native.sleep(0) -- raises if it is the caller that was cancelled
+    return nil
+  end
+  return r.won, table.unpack(r.result, 1, 2)
+end
+
+--- Runs the plan: returns the record of the attempt that won and what it
+-- brought, or nil.
+function lanes.run(r)
+  local lane = { tries = 0 }
+  local attempt = lanes.next(r, lane)
+  if attempt.hedge_after then return side_by_side(r, lane, attempt) end
+  return r.run_lane(r, lane, attempt)
+end
+
+return lanes

@@ -1,0 +1,292 @@
+-- plan.lua: what a policy returns, checked and brought into one form: a list
+-- of attempts, in order, with everything filled in that was left out. One idea:
+-- a plan is compiled once; a policy that returns a compiled plan (plan.new)
+-- pays for no check again. It knows no pool and runs nothing.
+
+local fields = require "llmpool.fields"
+local kinds = require "llmpool.router.kinds"
+local nearest = require "llmpool.nearest"
+
+local plan = {}
+
+local NAME = "llmpool.plan"
+local Plan = { __name = NAME }
+Plan.__index = Plan
+
+plan.WHAT = "a plan is a model's name, a list of names, or a list of attempts "
+  .. "{model = name or {names}, client =, timeout =, retries =, ...}"
+
+local function bad(...) error(string.format(...), 0) end
+
+-- ---- checks: nil, or what is wanted -----------------------------------------
+
+local function id_list(v)
+  if type(v) == "string" and v ~= "" then return end
+  local wanted = "a name that is not empty, or a list of names"
+  if type(v) ~= "table" or #v == 0 then return wanted end
+  for key, name in pairs(v) do
+    if math.type(key) ~= "integer" or type(name) ~= "string" or name == ""
+    then
+      return wanted
+    end
+  end
+end
+
+local function commit(v)
+  if v == "first" or v == "end" then return end
+  if math.type(v) == "integer" and v >= 1 then return end
+  return '"first", "end", or a number of pieces, 1 or more'
+end
+
+local function retry_on(v)
+  local wanted = id_list(v)
+  if wanted then return "a list of kinds of failure" end
+  for _, kind in ipairs(type(v) == "table" and v or { v }) do
+    if not kinds.known[kind] then
+      local near = nearest(kind, kinds.names)
+      return ("!there is no kind of failure '%s'%s"):format(kind, near
+        and (" (did you mean '%s'?)"):format(near) or "; there are "
+        .. table.concat(kinds.names, ", "))
+    end
+  end
+end
+
+local function priority(v)
+  if math.type(v) ~= "integer" or v < 0 or v > 3 then
+    return "0, 1, 2 or 3"
+  end
+end
+
+local function text(v)
+  if type(v) ~= "string" then return "a string" end
+end
+
+local function a_table(v)
+  if type(v) ~= "table" then return "a table" end
+end
+
+local function instant(v)
+  if not fields.is_number(v) then return "an instant, in seconds" end
+end
+
+local function positive(v)
+  if not fields.is_number(v) or v <= 0 then return "a number greater than 0" end
+end
+
+local attempt_fields = {
+  model = id_list, client = id_list, exclude = id_list, wait = fields.seconds,
+  timeout = fields.seconds, deadline = fields.seconds, first = fields.seconds,
+  idle = fields.seconds, retries = fields.count, retry_on = retry_on,
+  hedge_after = fields.seconds, commit = commit, context = positive,
+  priority = priority, backoff = positive, max_backoff = positive,
+}
+
+-- What a plan itself may have besides its attempts.
+local plan_fields = {
+  timeout = fields.seconds, refuse = text, retry_at = instant, why = text,
+  gate = a_table, share = fields.any, cost = positive,
+  on_attempt = fields.func, on_done = fields.func, hedge_budget = a_table,
+  retry_budget = a_table,
+}
+
+-- ---- compiling --------------------------------------------------------------
+
+local function list(v)
+  if v == nil or type(v) == "table" then return v end
+  return { v }
+end
+
+local function set(v)
+  if v == nil then return nil end
+  local result = {}
+  for _, name in ipairs(list(v)) do result[name] = true end
+  return result
+end
+
+local function copy(v)
+  if type(v) ~= "table" then return v end
+  return table.move(v, 1, #v, 1, {})
+end
+
+-- What the pool is asked when nothing but the attempt speaks.
+local function ask(attempt)
+  if attempt.priority or attempt.client then
+    return { priority = attempt.priority, prefer = attempt.client }
+  end
+end
+
+local function simple(name)
+  return { model = name, commit = "first", retries = 0 }
+end
+
+-- At the level where no position is put before the sentence.
+local function check(t, known, where)
+  local ok, err = pcall(fields.check, t, known, where, -2)
+  if not ok then bad("%s", err) end
+end
+
+local function compile_attempt(t, where)
+  if type(t) == "string" and t ~= "" then return simple(t) end
+  if type(t) ~= "table" then
+    bad("%s is %s; %s", where, t == "" and "an empty string" or "a "
+      .. type(t), plan.WHAT)
+  end
+  if t.model == nil then bad("%s has no model; %s", where, plan.WHAT) end
+  check(t, attempt_fields, where)
+  local attempt = {
+    model = copy(t.model), client = copy(list(t.client)),
+    exclude = copy(list(t.exclude)), retry_on = set(t.retry_on),
+    retries = t.retries or 0, commit = t.commit or "first",
+  }
+  for key in pairs(attempt_fields) do
+    if attempt[key] == nil then attempt[key] = t[key] end
+  end
+  attempt.ask = ask(attempt)
+  return attempt
+end
+
+local function is_attempt(t) return t.model ~= nil end
+
+local function rest_of(t)
+  local rest
+  for key, value in pairs(t) do
+    if math.type(key) ~= "integer" then
+      rest = rest or {}
+      rest[key] = value
+    end
+  end
+  return rest
+end
+
+local function hooks(result)
+  if result.on_attempt then result.on_attempt = { result.on_attempt } end
+  if result.on_done then result.on_done = { result.on_done } end
+end
+
+local function compile(t)
+  local result = setmetatable({}, Plan)
+  if is_attempt(t) then
+    result[1] = compile_attempt(t, "the plan")
+    return result
+  end
+  local rest = rest_of(t)
+  if rest then
+    check(rest, plan_fields, "a plan")
+    for key, value in pairs(rest) do result[key] = value end
+    hooks(result)
+  end
+  for i = 1, #t do
+    result[i] = compile_attempt(t[i], "attempt " .. i .. " of the plan")
+  end
+  if #result == 0 and not result.refuse then
+    bad("the plan is empty; %s", plan.WHAT)
+  end
+  return result
+end
+
+--- Whether it is a compiled plan. By name, since a spec may load this twice.
+function plan.is(value)
+  local meta = getmetatable(value)
+  return type(meta) == "table" and meta.__name == NAME
+end
+
+local strings = setmetatable({}, { __mode = "v" })
+
+--- Compiles what a policy returned; raises a sentence if it is no plan.
+function plan.of(value)
+  if type(value) == "table" then
+    if plan.is(value) then return value end
+    return compile(value)
+  end
+  if type(value) ~= "string" or value == "" then
+    bad("%s is no plan: %s", value == "" and "an empty string" or type(value)
+      == "nil" and "nil" or "a " .. type(value), plan.WHAT)
+  end
+  local known = strings[value]
+  if not known then
+    known = setmetatable({ simple(value) }, Plan)
+    strings[value] = known
+  end
+  return known
+end
+
+--- A compiled plan: checked once, however often a policy returns it. It must
+-- not be changed.
+function plan.new(value)
+  local ok, result = pcall(plan.of, value)
+  if not ok then error(result, 2) end
+  return result
+end
+
+-- ---- plans made of plans ----------------------------------------------------
+
+local function append(hook_list, hook)
+  if not hook then return hook_list end
+  local result = hook_list and copy(hook_list) or {}
+  result[#result + 1] = hook
+  return result
+end
+
+--- A plan like `from`, with other fields of the plan; hooks are added to those
+-- that there are.
+function plan.with(from, changes)
+  local result = setmetatable({}, Plan)
+  for key, value in pairs(from) do result[key] = value end
+  for key, value in pairs(changes) do
+    if key == "on_attempt" or key == "on_done" then
+      result[key] = append(from[key], value)
+    else
+      result[key] = value
+    end
+  end
+  return result
+end
+
+--- A plan like `from` with every attempt changed: change(attempt, i) returns
+-- the fields that are other, or false for an attempt that is left out.
+function plan.map(from, change)
+  local result, n = setmetatable({}, Plan), 0
+  for key, value in pairs(from) do
+    if math.type(key) ~= "integer" then result[key] = value end
+  end
+  for i, attempt in ipairs(from) do
+    local changes = change(attempt, i)
+    if changes ~= false then
+      local made = {}
+      for key, value in pairs(attempt) do made[key] = value end
+      for key, value in pairs(changes or {}) do made[key] = value end
+      made.ask = ask(made)
+      n = n + 1
+      result[n] = made
+    end
+  end
+  return result
+end
+
+--- Calls visit(name) for every model that the plan names.
+function plan.models(of, visit)
+  for _, attempt in ipairs(of) do
+    local model = attempt.model
+    if type(model) == "table" then
+      for _, name in ipairs(model) do visit(name) end
+    else
+      visit(model)
+    end
+  end
+end
+
+function Plan:__tostring()
+  if self.refuse then return "plan (refuse: " .. self.refuse .. ")" end
+  local parts = {}
+  for i, attempt in ipairs(self) do
+    local model = attempt.model
+    parts[i] = type(model) == "table" and "{" .. table.concat(model, ", ")
+      .. "}" or model
+    if attempt.client then
+      parts[i] = parts[i] .. "/" .. table.concat(attempt.client, ",")
+    end
+  end
+  return "plan (" .. table.concat(parts, ", then ") .. ")"
+end
+
+return plan

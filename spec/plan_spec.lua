@@ -1,0 +1,116 @@
+-- What a policy may return: every form of a plan, and what is said of nonsense.
+
+local llmpool = require "llmpool"
+local plan = require "llmpool.router.plan"
+
+local function refusal(value)
+  local ok, err = pcall(plan.of, value)
+  assert.is_false(ok)
+  return err
+end
+
+local WHAT = "a plan is a model's name, a list of names, or a list of attempts"
+
+describe("a plan", function()
+  it("is a name, a list of names, an attempt, or a list of attempts", function()
+    for _, case in ipairs {
+      { "a", "plan (a)" }, { { "a", "b" }, "plan (a, then b)" },
+      { { model = "a" }, "plan (a)" },
+      { { { model = { "a", "b" } }, "c" }, "plan ({a, b}, then c)" },
+      { { model = "a", client = "x" }, "plan (a/x)" },
+      { { { model = "a", client = { "x", "y" } } }, "plan (a/x,y)" },
+      { { refuse = "no" }, "plan (refuse: no)" },
+    } do
+      assert.equal(case[2], tostring(plan.of(case[1])))
+    end
+  end)
+
+  it("fills in what is left out, and keeps nothing of the policy's table",
+     function()
+    local given = { { model = { "a", "b" }, client = "x" }, timeout = 9 }
+    local made = plan.of(given)
+    given[1].model[1], given[1].client, given[2] = "z", "z", "z"
+    assert.same({ "a", "b" }, made[1].model)
+    assert.same({ "x" }, made[1].client)
+    assert.same({ "first", 0, 9, 1 },
+      { made[1].commit, made[1].retries, made.timeout, #made })
+  end)
+
+  it("is compiled once", function()
+    local made = llmpool.plan { "a", "b" }
+    assert.equal(made, plan.of(made))
+    assert.is_true(plan.is(made))
+    assert.is_false(plan.is { "a" })
+    assert.equal(plan.of "a", plan.of "a")
+  end)
+
+  it("says what a plan is when it is none", function()
+    for _, case in ipairs {
+      { nil, "nil is no plan: " .. WHAT }, { true, "a boolean is no plan" },
+      { 42, "a number is no plan" }, { "", "an empty string is no plan" },
+      { print, "a function is no plan" }, { {}, "the plan is empty; " .. WHAT },
+      { { 1 }, "attempt 1 of the plan is a number; " .. WHAT },
+      { { "a", false }, "attempt 2 of the plan is a boolean" },
+      { { "" }, "attempt 1 of the plan is an empty string" },
+      { { {} }, "attempt 1 of the plan has no model; " .. WHAT },
+      { { model = {} }, "model of the plan must be a name that is not empty, "
+        .. "or a list of names, got table" },
+      { { model = { "a", 1 } }, "model of the plan must be a name" },
+      { { { model = "a", client = 3 } }, "client of attempt 1 of the plan must"
+        .. " be a name that is not empty, or a list of names, got 3" },
+    } do
+      assert.equal(case[2], refusal(case[1]):sub(1, #case[2]))
+    end
+  end)
+
+  it("names the nearest of what is unknown", function()
+    for _, case in ipairs {
+      { { { modle = "a" } }, "has no model" },
+      { { { model = "a", time_out = 3 } }, "did you mean 'timeout'" },
+      { { model = "a", retrys = 3 }, "did you mean 'retries'" },
+      { { "a", timout = 3 }, "did you mean 'timeout'" },
+      { { model = "a", retry_on = "overload" },
+        "there is no kind of failure 'overload' %(did you mean 'overloaded'" },
+      { { model = "a", retry_on = { "server", "xyz" } },
+        "there is no kind of failure 'xyz'; there are auth, " },
+    } do
+      assert.matches(case[2], refusal(case[1]))
+    end
+  end)
+
+  it("refuses values that make no sense", function()
+    for field, values in pairs {
+      timeout = { -1, "x", 0 / 0 }, wait = { -1, {} }, first = { true },
+      retries = { -1, 1.5 }, hedge_after = { -0.1 },
+      commit = { 0, 1.5, "last" },
+      priority = { 4, -1, 1.5 }, context = { 0, -1 }, backoff = { 0 },
+    } do
+      for _, value in ipairs(values) do
+        assert.matches(field .. " of the plan must be",
+          refusal { model = "a", [field] = value })
+      end
+    end
+  end)
+
+  it("raises where llmpool.plan is called", function()
+    local ok, err = pcall(function() llmpool.plan { 1 } end)
+    assert.is_false(ok)
+    assert.matches("plan_spec.lua:%d+: attempt 1", err)
+  end)
+
+  it("can be made of another, which stays as it was", function()
+    local hook, other = function() end, function() end
+    local from = plan.new { { model = "a", client = "x" }, "b", timeout = 3,
+                            on_done = hook }
+    local made = plan.with(from, { on_done = other, timeout = 4 })
+    assert.same({ hook }, from.on_done)
+    assert.same({ hook, other }, made.on_done)
+    assert.same({ 3, 4 }, { from.timeout, made.timeout })
+    made = plan.map(from, function(attempt)
+      return attempt.model == "a" and { retries = 2 } or false
+    end)
+    assert.same({ 1, 2, 0, 3 },
+      { #made, made[1].retries, from[1].retries, made.timeout })
+    assert.same({ "x" }, made[1].ask.prefer)
+  end)
+end)
