@@ -17,13 +17,26 @@ typedef enum LineEditStatus {
   LINEEDIT_EOF
 } LineEditStatus;
 
+/* Asked while a line is edited: what could stand at its end. Returns the index
+** of the byte from which the candidates would stand, and sets `candidates` to
+** a NULL-ended array of malloc'ed strings in malloc'ed memory, or to NULL. */
+typedef size_t LineEditComplete(const char *line, size_t length,
+                                char ***candidates);
+
 typedef struct LineEdit {
   void (*start)(const char *prompt);
-  /* Waits if there is nothing to take. With LINE, `line` is the line without
+  /* Waits if there is nothing to take, with SIGINT let in. With LINE, `line` is the line without
   ** its end, good until the next start. */
   LineEditStatus (*feed)(const char **line, size_t *length);
   void (*stop)(void);
   void (*remember)(const char *line); /* for the history */
+  /* Between start and stop: takes prompt and line off the screen, so that
+  ** something can be written where they were; puts them back below that. */
+  void (*hide)(void);
+  void (*show)(void);
+  void (*drop)(void);   /* stop, and the line is given up: Ctrl-C */
+  void (*resize)(void); /* the terminal has another size */
+  void (*complete_by)(LineEditComplete *complete);
 } LineEdit;
 
 extern const LineEdit lineedit_plain;

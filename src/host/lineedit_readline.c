@@ -3,16 +3,16 @@
 **
 ** Uses readline's callback interface, which leaves the waiting to us. The
 ** handler is removed as soon as a line is there, so that the terminal is in
-** its usual mode, and no prompt is shown, while the line runs. SIGINT stays
-** with whoever called start, and comes only while feed waits: one that came
-** between a look and a wait would be noticed at the next key only. A build
-** without readline leaves this file out.
+** its usual mode, and no prompt is shown, while the line runs. Signals are not
+** its business, nor who else writes to the terminal: it has a stream of its
+** own. A build without readline leaves this file out.
 */
 #define _GNU_SOURCE /* ppoll */
 #include "lineedit.h"
 
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,36 +23,107 @@
 
 static char *taken; /* the line that readline gave us; ours to free */
 static LineEditStatus status;
-static struct sigaction on_sigint; /* the caller's */
-static sigset_t outside;           /* the signals blocked before start */
+static bool installed; /* the handler is, and the terminal is readline's */
+static LineEditComplete *completer;
+
+static void remove_handler(void) {
+  if (installed) rl_callback_handler_remove();
+  installed = false;
+}
 
 static void on_line(char *line) {
-  rl_callback_handler_remove();
+  remove_handler();
   taken = line;
   status = line ? LINEEDIT_LINE : LINEEDIT_EOF;
 }
 
+/* ---- completion -------------------------------------------------------- */
+
+/* readline asks for the word from `start` on, we know what may stand from
+** `from` on: moves the beginning of the candidates. */
+static char *moved(const char *candidate, size_t from, size_t start) {
+  const size_t more = from > start ? from - start : 0;
+  const size_t less = start > from ? start - from : 0;
+  const size_t length = strlen(candidate);
+  if (less > length) return NULL;
+  char *word = malloc(more + length - less + 1);
+  if (word == NULL) return NULL;
+  memcpy(word, rl_line_buffer + start, more);
+  memcpy(word + more, candidate + less, length - less + 1);
+  return word;
+}
+
+/* For rl_completion_matches: one candidate after the other, then NULL. */
+static char **candidates;
+static size_t candidates_from, word_start;
+
+static char *next_candidate(const char *text, int state) {
+  static size_t next;
+  (void)text;
+  if (state == 0) next = 0;
+  while (candidates && candidates[next]) {
+    char *word = moved(candidates[next++], candidates_from, word_start);
+    if (word) return word;
+  }
+  return NULL;
+}
+
+static void free_candidates(void) {
+  for (size_t i = 0; candidates && candidates[i]; i++) free(candidates[i]);
+  free(candidates);
+  candidates = NULL;
+}
+
+static char **complete(const char *text, int start, int end) {
+  rl_attempted_completion_over = 1; /* no file names where we have nothing */
+  rl_completion_append_character = '\0';
+  if (completer == NULL) return NULL;
+  candidates_from = completer(rl_line_buffer, (size_t)end, &candidates);
+  word_start = (size_t)start;
+  char **matches =
+      candidates ? rl_completion_matches(text, next_candidate) : NULL;
+  free_candidates();
+  return matches;
+}
+
+static void complete_by(LineEditComplete *by) { completer = by; }
+
+/* ---- a line ------------------------------------------------------------ */
+
+/* What has to be said once, before the first line. */
+static void set_up(void) {
+  static bool done;
+  if (done) return;
+  done = true;
+  rl_readline_name = "lua"; /* what inputrc files know it by */
+  rl_catch_signals = 0;
+  rl_catch_sigwinch = 0;
+  rl_attempted_completion_function = complete;
+  rl_completer_word_break_characters = " \t\n\"'`@$><=;|&{}()[],+-*/%^#~.:";
+  int copy = dup(STDOUT_FILENO); /* standard output may be put elsewhere */
+  FILE *out = copy < 0 ? NULL : fdopen(copy, "w");
+  if (out) rl_outstream = out;
+  atexit(remove_handler); /* os.exit while a line is typed */
+}
+
 static void start(const char *prompt) {
-  sigset_t sigint;
-  sigemptyset(&sigint);
-  sigaddset(&sigint, SIGINT);
-  sigprocmask(SIG_BLOCK, &sigint, &outside);
-  sigaction(SIGINT, NULL, &on_sigint);
   free(taken);
   taken = NULL;
   status = LINEEDIT_MORE;
-  rl_readline_name = "lua"; /* what inputrc files know it by */
+  set_up();
   rl_callback_handler_install(prompt, on_line);
+  installed = true;
 }
 
 static LineEditStatus feed(const char **line, size_t *length) {
   struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
-  sigaction(SIGINT, &on_sigint, NULL); /* readline likes to take it */
-  if (ppoll(&input, 1, NULL, &outside) < 0) {
-    rl_check_signals();
-    return status;
-  }
-  rl_callback_read_char();
+  sigset_t waiting; /* whoever has blocked SIGINT gets it here */
+  sigprocmask(SIG_BLOCK, NULL, &waiting);
+  sigdelset(&waiting, SIGINT);
+  if (ppoll(&input, 1, NULL, &waiting) < 0) return status; /* a signal */
+  do {
+    rl_callback_read_char();
+  } while (status == LINEEDIT_MORE && poll(&input, 1, 0) > 0);
   if (status == LINEEDIT_LINE) {
     *line = taken;
     *length = strlen(taken);
@@ -60,12 +131,30 @@ static LineEditStatus feed(const char **line, size_t *length) {
   return status;
 }
 
-static void stop(void) {
-  rl_callback_handler_remove();
-  sigaction(SIGINT, &on_sigint, NULL);
-  sigprocmask(SIG_SETMASK, &outside, NULL);
-}
-
 static void remember(const char *line) { add_history(line); }
 
-const LineEdit lineedit_readline = {start, feed, stop, remember};
+static void hide(void) {
+  rl_clear_visible_line();
+  fflush(rl_outstream);
+}
+
+static void show(void) { rl_forced_update_display(); }
+
+static void drop(void) {
+  if (!installed) return;
+  rl_callback_sigcleanup(); /* out of a search, say */
+  rl_point = rl_end;
+  rl_redisplay();
+  fputs("^C", rl_outstream);
+  rl_crlf();
+  rl_free_line_state();
+  remove_handler();
+}
+
+static void resize(void) {
+  if (installed) rl_resize_terminal();
+}
+
+const LineEdit lineedit_readline = {start,    feed,   remove_handler,
+                                    remember, hide,   show,
+                                    drop,     resize, complete_by};

@@ -49,12 +49,19 @@ static const char *push_prompt(lua_State *L, bool first) {
 static LineEditStatus read_line(const LineEdit *editor, const char *prompt,
                                 const char **line, size_t *length) {
   LineEditStatus status;
+  sigset_t sigint, before;
+  sigemptyset(&sigint);
+  sigaddset(&sigint, SIGINT);
   interrupted = 0;
+  /* it comes while feed waits: one between a look and a wait would be noticed
+  ** at the next key only */
+  sigprocmask(SIG_BLOCK, &sigint, &before);
   editor->start(prompt);
   do {
     status = editor->feed(line, length);
   } while (status == LINEEDIT_MORE && !interrupted);
   editor->stop();
+  sigprocmask(SIG_SETMASK, &before, NULL);
   if (status == LINEEDIT_MORE) puts("");
   return status;
 }

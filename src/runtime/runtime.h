@@ -43,6 +43,14 @@ int runtime_finish(lua_State *L);
 void runtime_catch_sigint(lua_State *L, bool on);
 
 /*
+** While SIGINT is caught: a second and a third one before the first was
+** delivered are raised too, again and again until the main chunk has them; only
+** the fourth kills. To be called again once one was delivered; ends with
+** runtime_catch_sigint.
+*/
+void runtime_be_patient(void);
+
+/*
 ** For message handlers: pushes the traceback that belongs to the error value
 ** at `err` if the runtime kept one (a callback's, a task's), else makes one
 ** from `level` up, as luaL_traceback does; `message` may be NULL. [-0, +1, m]
