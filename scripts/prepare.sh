@@ -54,6 +54,7 @@ missing_for() {
     need universal-ctags has ctags
     need python3 has python3
     need openssl has openssl
+    need tmux has tmux
   fi
   missing=${missing# }
 }

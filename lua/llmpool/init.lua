@@ -4,12 +4,14 @@
 
 local native = ...
 local lifecycle = require "llmpool.lifecycle"
+local inspect = require "llmpool.inspect"
 local registration = require "llmpool.registration"
 local nearest = require "llmpool.nearest"
 local tasks = require "llmpool.tasks"
 
 lifecycle.bind(native)
 registration.bind(native)
+inspect.bind(native)
 
 native.set_helpers {
   check = lifecycle.check,
@@ -42,13 +44,18 @@ function methods.generate(pool, model, request, options)
   end, options)
 end
 
+--- Draws the pool anew in its place until a key is pressed.
+function methods.watch(pool, interval)
+  return require("llmpool.poolview").watch(pool, interval)
+end
+
 -- Read on first use: most scripts of one provider know nothing of others.
 local function provider(name)
   return function(t) return require "llmpool.providers.specs"[name](t) end
 end
 
 local llmpool = {
-  _VERSION = "llmpool 0.1.0",
+  _VERSION = "llmpool " .. native.version,
   new = native.new,
   open = native.open,
   spawn = native.spawn,

@@ -49,12 +49,12 @@ end
 -- ---- single values ---------------------------------------------------------
 
 local ESCAPES = {
-  ["\n"] = "\\n", ["\t"] = "\\t", ["\r"] = "\\r", ["\0"] = "\\0",
-  ['"'] = '\\"', ["\\"] = "\\\\", ["\27"] = "\\27",
+  ["\n"] = "\\n", ["\t"] = "\\t", ["\r"] = "\\r",
+  ['"'] = '\\"', ["\\"] = "\\\\",
 }
 
 local function escape(c)
-  return ESCAPES[c] or ("\\%03d"):format(c:byte())
+  return ESCAPES[c] or ("\\x%02x"):format(c:byte())
 end
 
 local function quote(text, length)
@@ -135,11 +135,11 @@ local show -- (state, value, path, indent, room, key) -> text, its width
 
 local function paint(state, kind, text)
   local colour = state.colour and COLOURS[kind]
-  return colour and colour .. text .. PLAIN or text
+  return colour and text ~= "" and colour .. text .. PLAIN or text
 end
 
--- The entries as { text, width }, at most state.items of them; the last one
--- says how many there are besides.
+-- The entries as { text, width, has lines, is of the list }, at most
+-- state.items of them; the last one says how many there are besides.
 local function entries_of(state, t, path, indent)
   local entries, n, keys = {}, keys_of(t)
   local all = n + #keys
@@ -149,7 +149,7 @@ local function entries_of(state, t, path, indent)
     local text, width = show(state, rawget(t, key), path_of(path, key),
       indent + 2, state.width - indent - 3 - width_of(prefix), key)
     entries[i] = { paint(state, "key", prefix) .. text,
-                   width + width_of(prefix), text:find "\n" ~= nil }
+                   width + width_of(prefix), text:find "\n" ~= nil, i <= n }
   end
   if all > state.items then
     state.cut = true
@@ -169,13 +169,22 @@ local function on_one_line(entries, prefix, room)
   return prefix .. "{ " .. table.concat(texts, ", ") .. " }", width
 end
 
-local function on_many_lines(entries, prefix, indent)
-  local margin, texts = (" "):rep(indent), {}
+-- A line an entry; short ones of a list share their lines.
+local function on_many_lines(state, entries, prefix, indent)
+  local margin, lines, room = (" "):rep(indent + 2), {}, 0
   for i, entry in ipairs(entries) do
-    texts[i] = margin .. "  " .. entry[1]
+    local comma = i < #entries and "," or ""
+    local short = entry[4] and not entry[3] and entry[2] <= 24
+    if short and entry[2] + 2 <= room then
+      lines[#lines] = lines[#lines] .. " " .. entry[1] .. comma
+      room = room - entry[2] - 2
+    else
+      lines[#lines + 1] = margin .. entry[1] .. comma
+      room = short and state.width - indent - 3 - entry[2] or 0
+    end
   end
-  return prefix .. "{\n" .. table.concat(texts, ",\n") .. "\n" .. margin .. "}",
-    math.huge
+  return ("%s{\n%s\n%s}"):format(prefix, table.concat(lines, "\n"),
+    (" "):rep(indent)), math.huge
 end
 
 local function show_fields(state, t, path, indent, room, prefix)
@@ -195,7 +204,7 @@ local function show_fields(state, t, path, indent, room, prefix)
   state.seen[t] = nil
   local text, width = on_one_line(entries, prefix, room)
   if text then return text, width end
-  return on_many_lines(entries, prefix, indent)
+  return on_many_lines(state, entries, prefix, indent)
 end
 
 -- Error objects are worth their fields, whatever they say of themselves.

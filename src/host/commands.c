@@ -129,6 +129,7 @@ const char *command_nearest(const char *word, bool as_option) {
     best = far;
     nearest = name;
   }
+  if (as_option && how_far(word, "norc") < best) nearest = "norc";
   return nearest;
 }
 

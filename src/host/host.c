@@ -17,6 +17,7 @@
 
 #include "../runtime/runtime.h"
 #include "commands.h"
+#include "terminal.h"
 
 int luaopen_llmpool(lua_State *L);
 
@@ -64,6 +65,8 @@ static void preload(lua_State *L) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   lua_pushcfunction(L, luaopen_llmpool);
   lua_setfield(L, -2, "llmpool");
+  lua_pushcfunction(L, terminal_open);
+  lua_setfield(L, -2, "llmpool.terminal");
   lua_getglobal(L, LUA_LOADLIBNAME);
   lua_getfield(L, -1, "searchers"); /* stack: preload package searchers */
   for (lua_Integer i = luaL_len(L, -1); i >= 2; i--) {
@@ -210,6 +213,34 @@ int host_run_command(lua_State *L, const Options *options) {
   int status = (int)lua_tointeger(L, -1);
   lua_pop(L, 1);
   return status;
+}
+
+/* (options) -> exit status */
+static int f_prompt(lua_State *L) {
+  const Options *options = lua_touserdata(L, 1);
+  luaopen_llmpool(L);
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "llmpool.prompt");
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, "run");
+  lua_createtable(L, 0, 1);
+  lua_pushboolean(L, !options->no_rc && !options->ignore_env);
+  lua_setfield(L, -2, "rc");
+  lua_call(L, 1, 1);
+  return 1;
+}
+
+int host_prompt(lua_State *L, const Options *options) {
+  const char *name = host_rename(NULL); /* no name in front of errors here */
+  lua_pushcfunction(L, f_prompt);
+  lua_pushlightuserdata(L, (void *)options);
+  int status = host_report(L, host_call(L, 1, 1));
+  if (status == LUA_OK) {
+    status = (int)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+  }
+  host_rename(name);
+  return status == LUA_OK ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 static int f_finish(lua_State *L) {

@@ -43,6 +43,8 @@ int host_run_script(lua_State *L, const Options *options);
 /* Runs options->lua_command in the place of a script; returns the exit status
 ** of the program. May raise. */
 int host_run_command(lua_State *L, const Options *options);
+/* Runs the prompt for a terminal, which is Lua; returns the exit status. */
+int host_prompt(lua_State *L, const Options *options);
 /* Waits for all tasks; false: one has failed, or was interrupted. */
 bool host_finish(lua_State *L);
 

@@ -25,16 +25,17 @@ typedef size_t LineEditComplete(const char *line, size_t length,
 
 typedef struct LineEdit {
   void (*start)(const char *prompt);
-  /* Waits if there is nothing to take, with SIGINT let in. With LINE, `line` is the line without
-  ** its end, good until the next start. */
+  /* Waits if there is nothing to take, with SIGINT let in. With LINE, `line` is
+  ** the line without its end, good until the next start. */
   LineEditStatus (*feed)(const char **line, size_t *length);
   void (*stop)(void);
+  void (*drop)(void);                 /* stop: the line is given up */
   void (*remember)(const char *line); /* for the history */
-  /* Between start and stop: takes prompt and line off the screen, so that
-  ** something can be written where they were; puts them back below that. */
+  /* NULL, all four, where the terminal itself shows the line. Between start
+  ** and stop: takes prompt and line off the screen, so that something can be
+  ** written where they were; puts them back below that. */
   void (*hide)(void);
   void (*show)(void);
-  void (*drop)(void);   /* stop, and the line is given up: Ctrl-C */
   void (*resize)(void); /* the terminal has another size */
   void (*complete_by)(LineEditComplete *complete);
 } LineEdit;

@@ -15,10 +15,8 @@
 
 static char *buffer; /* getline's; kept from line to line */
 static size_t buffer_size;
-static char shown[256]; /* the prompt, as far as show repeats it */
 
 static void start(const char *prompt) {
-  snprintf(shown, sizeof shown, "%s", prompt);
   fputs(prompt, stdout);
   fflush(stdout);
 }
@@ -45,19 +43,14 @@ static LineEditStatus feed(const char **line, size_t *length) {
   return LINEEDIT_LINE;
 }
 
-static void nothing(void) {}
+static void stop(void) {}
 
 static void remember(const char *line) { (void)line; }
 
-/* What has been typed is the terminal's to show; it stays with its line. */
-static void hide(void) { putchar('\n'); }
+static void drop(void) { putchar('\n'); }
 
-static void show(void) {
-  fputs(shown, stdout);
-  fflush(stdout);
-}
-
-static void complete_by(LineEditComplete *complete) { (void)complete; }
-
-const LineEdit lineedit_plain = {start, feed, nothing, remember,   hide,
-                                 show,  hide, nothing, complete_by};
+const LineEdit lineedit_plain = {.start = start,
+                                 .feed = feed,
+                                 .stop = stop,
+                                 .remember = remember,
+                                 .drop = drop};

@@ -77,6 +77,7 @@ static void free_candidates(void) {
 static char **complete(const char *text, int start, int end) {
   rl_attempted_completion_over = 1; /* no file names where we have nothing */
   rl_completion_append_character = '\0';
+  rl_completion_suppress_quote = 1;
   if (completer == NULL) return NULL;
   candidates_from = completer(rl_line_buffer, (size_t)end, &candidates);
   word_start = (size_t)start;
@@ -155,6 +156,12 @@ static void resize(void) {
   if (installed) rl_resize_terminal();
 }
 
-const LineEdit lineedit_readline = {start,    feed,   remove_handler,
-                                    remember, hide,   show,
-                                    drop,     resize, complete_by};
+const LineEdit lineedit_readline = {.start = start,
+                                    .feed = feed,
+                                    .stop = remove_handler,
+                                    .remember = remember,
+                                    .drop = drop,
+                                    .hide = hide,
+                                    .show = show,
+                                    .resize = resize,
+                                    .complete_by = complete_by};

@@ -19,6 +19,7 @@
 #include "host.h"
 #include "options.h"
 #include "repl.h"
+#include "terminal.h"
 
 static void print_version(void) {
   puts(LUA_COPYRIGHT);
@@ -75,6 +76,8 @@ static int run_all(lua_State *L, const Options *options) {
   if (has_script && host_run_script(L, options) != LUA_OK) return EXIT_FAILURE;
   if (wants_prompt(options)) {
     if (!options->show_version) repl_banner(options->is_lua);
+    /* whoever calls it lua, or talks to it through a pipe, expects lua's */
+    if (!options->is_lua && terminal_is_there()) return host_prompt(L, options);
     repl_run(L);
     return EXIT_SUCCESS;
   }

@@ -41,6 +41,13 @@ static bool read_long(Options *options, int i) {
   return true;
 }
 
+/* `--word`: one of the options that stand for themselves? */
+static bool read_word(Options *options, int i) {
+  if (options->is_lua || strcmp(options->argv[i], "--norc") != 0) return false;
+  options->no_rc = true;
+  return true;
+}
+
 /* A letter and its argument; returns the index of the last word read, or 0. */
 static int read_letter(Options *options, int i) {
   const char *word = options->argv[i];
@@ -83,6 +90,7 @@ bool options_read(Options *options, int argc, char **argv) {
         return true;
       }
       if (read_long(options, i)) return true;
+      if (read_word(options, i)) continue;
     }
     int last = read_letter(options, i);
     if (last == 0) {

@@ -25,6 +25,7 @@ typedef struct Options {
   bool show_version;       /* -v, or -i */
   bool has_code;           /* -e */
   bool ignore_env;         /* -E */
+  bool no_rc;              /* --norc */
 } Options;
 
 /* False: options->bad names the word that is wrong. */

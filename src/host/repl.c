@@ -16,6 +16,7 @@
 
 #include "host.h"
 #include "lineedit.h"
+#include "terminal.h"
 
 /* Ctrl-C at any time but while a line runs; on a terminal only: the reader of
 ** a pipe dies of it. */
@@ -51,10 +52,10 @@ static LineEditStatus read_line(const LineEdit *editor, const char *prompt,
   LineEditStatus status;
   sigset_t sigint, before;
   sigemptyset(&sigint);
-  sigaddset(&sigint, SIGINT);
-  interrupted = 0;
   /* it comes while feed waits: one between a look and a wait would be noticed
   ** at the next key only */
+  if (editor != &lineedit_plain) sigaddset(&sigint, SIGINT);
+  interrupted = 0;
   sigprocmask(SIG_BLOCK, &sigint, &before);
   editor->start(prompt);
   do {
@@ -150,7 +151,9 @@ static void print_results(lua_State *L, int base) {
 }
 
 void repl_banner(bool is_lua) {
-  if (!is_lua) puts("llmpool " LLMPOOL_VERSION);
+  if (!is_lua)
+    puts(terminal_is_there() ? "llmpool " LLMPOOL_VERSION "  (help() for help)"
+                             : "llmpool " LLMPOOL_VERSION);
   puts(LUA_COPYRIGHT);
   fflush(stdout);
 }

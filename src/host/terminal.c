@@ -8,6 +8,7 @@
 */
 #include "terminal.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@
 #include "../runtime/scheduler.h"
 #include "lineedit.h"
 #include "spill.h"
+#include "statefile.h"
 
 #define READING_TYPE "llmpool.terminal.reading"
 #define WATCH_THREADS_MS 50 /* what other threads write wakes nobody */
@@ -85,7 +87,7 @@ static void on_turn(uv_prepare_t *handle) {
 static void on_resized(uv_signal_t *handle, int number) {
   (void)handle;
   (void)number;
-  if (T.mode == LINE) T.editor->resize();
+  if (T.mode == LINE && T.editor->resize) T.editor->resize();
 }
 
 static void on_threads(uv_timer_t *handle) { (void)handle; }
@@ -93,8 +95,12 @@ static void on_threads(uv_timer_t *handle) { (void)handle; }
 static void open_handles(lua_State *L) {
   if (T.has_handles) return;
   uv_loop_t *loop = loop_uv(T.worker);
+  const int flags = fcntl(STDIN_FILENO, F_GETFL);
   if (loop == NULL || uv_poll_init(loop, &T.input, STDIN_FILENO) != 0)
     luaL_error(L, "cannot watch the terminal");
+  /* libuv makes it non-blocking, for us and for the shell that we share it
+  ** with */
+  fcntl(STDIN_FILENO, F_SETFL, flags);
   uv_prepare_init(loop, &T.turn);
   uv_signal_init(loop, &T.resized);
   uv_timer_init(loop, &T.threads);
@@ -155,7 +161,7 @@ static int reading_close(lua_State *L) {
 
 /* os.exit while a line is typed: nothing that was written is lost */
 static void on_exit_of_program(void) {
-  if (T.mode == LINE) T.editor->hide();
+  if (T.mode == LINE && T.editor->hide) T.editor->hide();
   T.has_handles = false; /* the loop may be gone */
   stop_reading();
 }
@@ -166,6 +172,8 @@ static void begin_reading(lua_State *L, Mode mode) {
   if (T.mode != NOTHING)
     luaL_error(L, "the terminal is being read by somebody else");
   T.worker = worker_of(L);
+  if (T.worker->world->is_virtual)
+    luaL_error(L, "a simulation does not wait for the terminal");
   T.task = check_wait(L, T.worker);
   open_handles(L);
   lua_newuserdatauv(L, 0, 0);
@@ -198,7 +206,7 @@ static int f_read(lua_State *L) {
   lua_settop(L, 1);
   begin_reading(L, LINE);
   T.editor->start(prompt);
-  spill_begin();
+  if (T.editor->hide) spill_begin();
   watch();
   return task_park(L, T.worker, WAIT_EXTERNAL, 0, k_line);
 }
@@ -297,7 +305,7 @@ static int f_complete_by(lua_State *L) {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   lua_settop(L, 1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &completer_key);
-  T.editor->complete_by(complete);
+  if (T.editor->complete_by) T.editor->complete_by(complete);
   return 0;
 }
 
@@ -344,6 +352,8 @@ int terminal_open(lua_State *L) {
                                        {"remember", f_remember},
                                        {"size", f_size},
                                        {"is_there", f_is_there},
+                                       {"append", statefile_append},
+                                       {"files", statefile_list},
                                        {"catch_interrupts", f_catch_interrupts},
                                        {NULL, NULL}};
   T.editor = choose_editor();

@@ -224,6 +224,7 @@ void free_spec(void *user, void *spec); /* of the core's factory */
 /* the others: each adds its functions to the table on top of the stack */
 void register_open(lua_State *L, Binding *binding);
 void stats_open(lua_State *L, Binding *binding);
+void inspect_open(lua_State *L, Binding *binding);
 void task_open(lua_State *L, Binding *binding);
 void scope_open(lua_State *L, Binding *binding);
 void thread_open(lua_State *L, Binding *binding);

@@ -125,11 +125,14 @@ static void push_native(lua_State *L, Binding *b) {
                                        {NULL, NULL}};
   lua_newtable(L);
   set_functions(L, b, functions);
+  lua_pushliteral(L, LLMPOOL_VERSION);
+  lua_setfield(L, -2, "version");
   guards_open(L, b);
   clients_open(L, b);
   pools_open(L, b);
   register_open(L, b);
   stats_open(L, b);
+  inspect_open(L, b);
   task_open(L, b);
   scope_open(L, b);
   chance_open(L, b);

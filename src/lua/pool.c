@@ -259,12 +259,13 @@ static int mm_tostring(lua_State *L) {
   }
   const char *name = llm_pool_name(pool->pool);
   const char *state = llm_pool_is_closed(pool->pool) ? "closed" : "open";
+  const int n = (int)llm_pool_models(pool->pool, NULL, 0);
   if (name)
-    lua_pushfstring(L, "pool (\"%s\", %d models, %s)", name,
-                    (int)llm_pool_models(pool->pool, NULL, 0), state);
+    lua_pushfstring(L, "pool (\"%s\", ", name);
   else
-    lua_pushfstring(L, "pool (%p, %d models, %s)", (void *)pool->pool,
-                    (int)llm_pool_models(pool->pool, NULL, 0), state);
+    lua_pushfstring(L, "pool (%p, ", (void *)pool->pool);
+  lua_pushfstring(L, "%d %s, %s)", n, n == 1 ? "model" : "models", state);
+  lua_concat(L, 2);
   return 1;
 }
 

@@ -56,7 +56,7 @@ static void on_sigint(int number) {
   if (worker->loop) loop_kick(worker->loop);
 }
 
-static void catch(struct sigaction *before) {
+static void catch (struct sigaction *before) {
   struct sigaction action;
   memset(&action, 0, sizeof action);
   sigemptyset(&action.sa_mask);
@@ -73,11 +73,11 @@ void runtime_catch_sigint(lua_State *L, bool on) {
   }
   pending = 0;
   interruptible = worker_of(L);
-  catch(&before);
+  catch (&before);
   if (before.sa_handler == SIG_IGN) before.sa_handler = SIG_DFL; /* as lua.c */
 }
 
 void runtime_be_patient(void) {
   patience = 3;
-  catch(NULL);
+  catch (NULL);
 }

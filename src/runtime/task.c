@@ -87,7 +87,7 @@ Task *task_spawn(lua_State *L, Worker *worker, Scope *scope, int nargs) {
   task->nargs = (uint16_t)(nargs + 1);
   scope_add(scope, task);
   task->cancelled = scope->cancelled;
-  (void)worker;
+  if (worker->dates_tasks) task->spawned_ns = world_now(scope->world);
   task_enqueue(task);
   return task;
 }

@@ -100,6 +100,7 @@ struct Task {
   Join *joins;         /* who waits for its end */
   const char *site;    /* "file:line" of the spawn; interned */
   Timer timer;         /* of its present wait */
+  int64_t spawned_ns;  /* if the worker dates its tasks */
   uint64_t parked_at;  /* the world's count of parks: who is newest */
   int ref;             /* of its userdata in the worker's task table */
   uint16_t nargs;      /* on the first resume */
@@ -181,7 +182,8 @@ struct Worker {
   int exit_status;    /* with exit_wanted */
   bool exit_wanted;   /* os.exit(code, true) inside a task */
   bool closing;
-  bool drop_in; /* a host runs us: it waits at a script's end */
+  bool dates_tasks; /* somebody will ask how old they are */
+  bool drop_in;     /* a host runs us: it waits at a script's end */
 };
 
 /* The worker of this state (runtime_open made it). Never raises. */

@@ -164,6 +164,12 @@ function pool:models() end
 ---@return table
 function pool:stats(model) end
 
+--- Shows the pool on the terminal, anew in its place, until a key is pressed;
+--- where there is no terminal, once.
+---@async
+---@param interval? number seconds from picture to picture; default 0.5
+function pool:watch(interval) end
+
 --- Records the pool's events from now on, the last `capacity` of them.
 ---@param capacity? integer default 4096
 ---@return llmpool.events

@@ -1,0 +1,256 @@
+-- poolview.lua: a pool as a table of models and clients, as wide as there is
+-- room: where it gets narrow, the less important columns go first.
+--
+-- It shows what pool:stats() says, and who holds a client in this thread.
+
+local inspect = require "llmpool.inspect"
+local pretty = require "llmpool.pretty"
+
+local poolview = {}
+
+-- ---- words -----------------------------------------------------------------
+
+--- Seconds as people say them: "210 us", "1.5 s", "2 h 05 min".
+function poolview.duration(seconds)
+  if not seconds then return "" end
+  if seconds < 0.001 then return ("%.0f us"):format(seconds * 1e6) end
+  if seconds < 1 then return ("%.3g ms"):format(seconds * 1000) end
+  if seconds < 60 then return ("%.1f s"):format(seconds) end
+  if seconds < 3600 then
+    return ("%d min %02d s"):format(seconds // 60, seconds % 60 // 1)
+  end
+  return ("%d h %02d min"):format(seconds // 3600, seconds % 3600 // 60)
+end
+
+local duration = poolview.duration
+
+local STATE_COLOUR = {
+  lent = "\27[33m", idle = "\27[32m", resting = "\27[31m", vacant = "\27[2m",
+}
+
+-- ---- tables ----------------------------------------------------------------
+
+local function width_of_column(rows, name, title)
+  local width = pretty.width_of(title)
+  for _, row in ipairs(rows) do
+    width = math.max(width, pretty.width_of(row[name] or ""))
+  end
+  return width
+end
+
+local function total(columns)
+  local width = -2
+  for _, column in ipairs(columns) do width = width + column.width + 2 end
+  return width
+end
+
+-- The columns that have something to say and that fit, the dispensable ones
+-- (rank) left out first.
+local function fitting(columns, rows, room)
+  local kept = {}
+  for _, column in ipairs(columns) do
+    local filled = column.rank == 0
+    for _, row in ipairs(rows) do
+      filled = filled or (row[column.name] or "") ~= ""
+    end
+    if filled then
+      kept[#kept + 1] = {
+        name = column.name, title = column.title, rank = column.rank,
+        right = column.right,
+        width = width_of_column(rows, column.name, column.title),
+      }
+    end
+  end
+  while total(kept) > room and #kept > 1 do
+    local worst = 1
+    for i, column in ipairs(kept) do
+      if column.rank >= kept[worst].rank then worst = i end
+    end
+    if kept[worst].rank == 0 then break end
+    table.remove(kept, worst)
+  end
+  local excess = total(kept) - room
+  if excess > 0 then kept[1].width = math.max(4, kept[1].width - excess) end
+  return kept
+end
+
+local function cut(text, width)
+  if pretty.width_of(text) <= width then return text end
+  local last = utf8.len(text) and utf8.offset(text, width) or width
+  return text:sub(1, last - 1) .. "~"
+end
+
+local function pad(text, column, is_last)
+  text = cut(text, column.width)
+  local space = (" "):rep(column.width - pretty.width_of(text))
+  if column.right then return space .. text end
+  return is_last and text or text .. space
+end
+
+--- Rows of texts as the lines of a table.
+-- @param columns list of {name, title, rank (0: never left out), right}
+-- @param rows list of tables by name; `colour` of one colours its state
+function poolview.lines(columns, rows, options)
+  local kept = fitting(columns, rows, options.width)
+  local lines, head = {}, {}
+  for i, column in ipairs(kept) do
+    head[i] = pad(column.title, column, i == #kept)
+  end
+  lines[1] = (table.concat(head, "  "):gsub("%s+$", ""))
+  if options.colour then lines[1] = "\27[2m" .. lines[1] .. "\27[0m" end
+  for _, row in ipairs(rows) do
+    local cells = {}
+    for i, column in ipairs(kept) do
+      local cell = pad(row[column.name] or "", column, i == #kept)
+      local colour = options.colour and row.colours
+        and row.colours[column.name]
+      cells[i] = colour and colour .. cell .. "\27[0m" or cell
+    end
+    lines[#lines + 1] = (table.concat(cells, "  "):gsub("%s+$", ""))
+  end
+  return lines
+end
+
+-- ---- a pool ----------------------------------------------------------------
+
+local COLUMNS = {
+  { name = "id", title = "client", rank = 0 },
+  { name = "state", title = "state", rank = 0 },
+  { name = "span", title = "for", rank = 2, right = true },
+  { name = "holder", title = "held by", rank = 4 },
+  { name = "served", title = "served", rank = 3, right = true },
+  { name = "p95", title = "p95", rank = 5, right = true },
+  { name = "failed", title = "last error", rank = 6 },
+}
+
+local function client_row(client, holder, now)
+  local resting = client.state == "resting" and client.rest_until
+  return {
+    id = "  " .. client.id, state = client.state,
+    span = resting and duration(math.max(0, client.rest_until - now))
+      or duration(client.held),
+    holder = client.state == "lent" and (holder or "elsewhere") or "",
+    served = tostring(client.returned),
+    p95 = client.hold and client.hold.count > 0 and duration(client.hold.p95)
+      or "",
+    failed = client.last_error and (client.last_error:gsub("%s+", " ")) or "",
+    colours = { state = STATE_COLOUR[client.state] },
+  }
+end
+
+local function model_words(stats)
+  local words = {}
+  for _, state in ipairs { "lent", "idle", "resting", "vacant" } do
+    if (stats[state] or 0) > 0 then
+      words[#words + 1] = ("%d %s"):format(stats[state], state)
+    end
+  end
+  if stats.waiting > 0 then
+    words[#words + 1] = ("%d waiting%s"):format(stats.waiting, stats.max_wait
+      and (" for up to " .. duration(stats.max_wait)) or "")
+  end
+  if stats.paused then words[#words + 1] = "paused" end
+  words[#words + 1] = ("%d served"):format(stats.returned)
+  if stats.wait and stats.wait.count > 0 and stats.wait.p95 then
+    words[#words + 1] = "wait p95 " .. duration(stats.wait.p95)
+  end
+  return words
+end
+
+-- A list of words as lines of that width.
+local function wrapped(first, words, width, margin)
+  local lines = { first }
+  for i, word in ipairs(words) do
+    local sep = i == 1 and "  " or ", "
+    local line = lines[#lines]
+    local comma = i < #words and 1 or 0
+    if pretty.width_of(line .. sep .. word) + comma <= width then
+      lines[#lines] = line .. sep .. word
+    else
+      lines[#lines] = i > 1 and line .. "," or line
+      lines[#lines + 1] = margin .. word
+    end
+  end
+  return lines
+end
+
+local function holders_of(pool)
+  local holders = {}
+  for _, holder in ipairs(inspect.holders(pool)) do
+    local known = holders[holder.model] or {}
+    holders[holder.model] = known
+    known[holder.client] = holder.site or "here"
+  end
+  return holders
+end
+
+local function add_model(lines, name, stats, holders, now, options)
+  local bold = options.colour and "\27[1m" .. name .. "\27[0m" or name
+  local words = wrapped(name, model_words(stats), options.width, "  ")
+  words[1] = bold .. words[1]:sub(#name + 1)
+  table.move(words, 1, #words, #lines + 1, lines)
+  local rows = {}
+  for i, client in ipairs(stats.clients) do
+    rows[i] = client_row(client, holders[client.id], now)
+  end
+  local shown = poolview.lines(COLUMNS, rows, options)
+  table.move(shown, 1, #shown, #lines + 1, lines)
+end
+
+--- The pool as text, at most `options.width` columns wide.
+-- @param options table: width (80), colour (false)
+function poolview.text(pool, options)
+  local width, colour = options and options.width or 80,
+    options and options.colour
+  local llmpool = require "llmpool"
+  local ok, names = pcall(pool.models, pool)
+  local lines = { cut(tostring(pool), width) }
+  if not ok then return lines[1] end
+  local holders = holders_of(pool)
+  for _, name in ipairs(names) do
+    local known, stats = pcall(pool.stats, pool, name)
+    if known then
+      add_model(lines, name, stats, holders[name] or {}, llmpool.now(),
+        { width = width, colour = colour })
+    end
+  end
+  return table.concat(lines, "\n")
+end
+
+-- ---- watching --------------------------------------------------------------
+
+local function draw(pool, terminal, before)
+  local columns, rows = terminal.size()
+  local text = poolview.text(pool, {
+    width = columns, colour = not os.getenv "NO_COLOR",
+  })
+  local lines = {}
+  for line in (text .. "\n"):gmatch "(.-)\n" do
+    if #lines < rows - 2 then lines[#lines + 1] = line .. "\27[K" end
+  end
+  lines[#lines + 1] = "(any key ends this)\27[K"
+  local up = before > 0 and ("\27[%dA"):format(before) or ""
+  io.stdout:write(up, "\r", table.concat(lines, "\r\n"), "\27[J\r\n")
+  io.stdout:flush()
+  return #lines
+end
+
+--- Shows the pool until a key is pressed; where there is no terminal, once.
+function poolview.watch(pool, interval)
+  if interval ~= nil and (type(interval) ~= "number" or interval <= 0) then
+    error(("bad argument #1 to 'watch' (a number of seconds above 0 expected, "
+      .. "got %s)"):format(type(interval) == "number" and tostring(interval)
+      or type(interval)), 3)
+  end
+  local found, terminal = pcall(require, "llmpool.terminal")
+  if not found or not terminal.is_there() then
+    print(poolview.text(pool))
+    return
+  end
+  local drawn = 0
+  repeat
+    drawn = draw(pool, terminal, drawn)
+  until terminal.key(interval or 0.5)
+end
+
+return poolview

@@ -1,0 +1,282 @@
+-- prompt.lua: the prompt for a terminal: read a line, run it as a task, show
+-- what it gives.
+--
+-- One idea: the session is the main chunk, and a line is a task that it waits
+-- for; so a line may wait, other tasks go on, and Ctrl-C cancels the line and
+-- nothing else. What a line means is lua(1)'s: an expression if it compiles as
+-- one, else a statement, which goes on while the compiler wants more.
+
+local commands = require "llmpool.prompt.commands"
+local complete = require "llmpool.prompt.complete"
+local history = require "llmpool.prompt.history"
+local inspect = require "llmpool.inspect"
+local llmpool = require "llmpool"
+local poolview = require "llmpool.poolview"
+local pretty = require "llmpool.pretty"
+local report = require "llmpool.prompt.report"
+local secrets = require "llmpool.secrets"
+local terminal = require "llmpool.terminal"
+
+local prompt = {}
+
+local last, before_last -- values: _ and __
+local line_task         -- the line that runs
+local lines             -- the history
+local idle_interrupts = 0
+
+local function screen()
+  return {
+    width = (terminal.size()), name = "_",
+    colour = (os.getenv "NO_COLOR" or "") == "" and os.getenv "TERM" ~= "dumb",
+  }
+end
+
+-- ---- reading ---------------------------------------------------------------
+
+local function prompt_text(first)
+  local value = _G[first and "_PROMPT" or "_PROMPT2"]
+  if value == nil then return first and "> " or ">> " end
+  local ok, text = pcall(tostring, value)
+  return ok and text or "> "
+end
+
+local function is_incomplete(message)
+  return message:sub(-5) == "<eof>"
+end
+
+-- A statement, which goes on over more lines. Returns the chunk, or nil and
+-- the message; the text; whether the input has ended.
+local function read_statement(text)
+  while true do
+    local chunk, message = load(text, "=stdin", "t")
+    if chunk or not is_incomplete(message) then return chunk, message, text end
+    local line = terminal.read(prompt_text(false))
+    if not line then return nil, message, text end
+    text = text .. "\n" .. line
+  end
+end
+
+-- The next chunk, or nil and the message; its text; whether it is quiet.
+local function read_chunk(line)
+  local code = line:gsub("^=", "return ", 1)
+  local expression, quiet = code:gsub(";%s*$", "")
+  quiet = quiet > 0
+  local chunk = load("return " .. expression .. ";", "=stdin", "t")
+  if chunk then return chunk, nil, line, quiet end
+  local statement, message, text = read_statement(code)
+  return statement, message, text, quiet
+end
+
+-- ---- showing ---------------------------------------------------------------
+
+local function is_pool(value)
+  local metatable = debug.getmetatable(value)
+  return type(metatable) == "table"
+    and rawget(metatable, "__name") == "llmpool.pool"
+end
+
+-- What a terminal would obey is shown instead.
+local function plain(text)
+  return (secrets.masked(text):gsub("[^%C\n\t]", function(c)
+    return ("\\x%02x"):format(c:byte())
+  end))
+end
+
+-- The text of a value and whether it was cut. A string is shown as it is, as
+-- lua does: it is an answer, more often than not.
+local function value_text(value)
+  local options = screen()
+  if type(value) == "string" then return plain(value), false end
+  if is_pool(value) then return poolview.text(value, options), false end
+  return pretty.text(value, options)
+end
+
+local function show(results)
+  local texts, has_lines, is_cut = {}, false, false
+  for i = 1, results.n do
+    local text, cut = value_text(results[i])
+    texts[i] = text
+    has_lines = has_lines or text:find "\n" ~= nil
+    is_cut = is_cut or cut
+  end
+  io.stdout:write(table.concat(texts, has_lines and "\n" or "\t"), "\n")
+  if is_cut then io.stdout:write "-- more() shows all of it\n" end
+  io.stdout:flush()
+end
+
+local function remember_value(value)
+  before_last, last = last, value
+  _G._, _G.__ = last, before_last
+end
+
+local function complain(text)
+  io.stdout:flush()
+  io.stderr:write(text, "\n")
+end
+
+-- ---- running ---------------------------------------------------------------
+
+local function is_interrupt(err)
+  return type(err) == "string" and err:find "interrupted!$" ~= nil
+end
+
+local function what_it_does(task)
+  for _, known in ipairs(inspect.tasks()) do
+    if known.task == task then return commands.doing(known) end
+  end
+end
+
+-- Ctrl-C came while a line ran: it is cancelled, and waited for. A line that
+-- takes no notice goes on as one task among others.
+local function cancel_line(task)
+  io.stdout:write "\n" -- behind the ^C that the terminal shows
+  local doing = what_it_does(task)
+  terminal.catch_interrupts()
+  task:cancel "Ctrl-C"
+  local ok, err = pcall(task.pjoin, task)
+  terminal.catch_interrupts()
+  if not ok and is_interrupt(err) and what_it_does(task) then
+    return complain "still running; tasks() shows it"
+  end
+  local state = task:status()
+  if state == "cancelled" then
+    complain("cancelled: the line " .. (doing or "ran"):gsub("^waits", "waited")
+      :gsub("^sleeps", "slept"))
+  elseif state == "failed" then
+    local _, failure = task:pjoin()
+    complain(report.text(failure, screen()))
+  end
+end
+
+local function finish_line(task, joined, ok, ...)
+  if not joined then
+    if is_interrupt((ok)) then return cancel_line(task) end
+    task:cancel()
+    return complain(report.text(ok, screen()))
+  elseif not ok then
+    return complain(report.text((...), screen()))
+  end
+  return table.pack(...)
+end
+
+-- Runs a chunk as the line's task; returns its results, or nil if it failed,
+-- which has been told.
+local function run_chunk(chunk)
+  line_task = llmpool.spawn(chunk)
+  local task = line_task
+  local results = finish_line(task, pcall(task.pjoin, task))
+  line_task = nil
+  return results
+end
+
+local function run_line(line)
+  local chunk, message, text, quiet = read_chunk(line)
+  lines.add(text)
+  if not chunk then
+    local caret = report.caret((text:gsub("^=", "return ", 1)), message)
+    return complain(caret and message .. "\n" .. caret or message)
+  end
+  local results = run_chunk(chunk)
+  if not results or results.n == 0 then return end
+  remember_value(results[1])
+  if not quiet then show(results) end
+end
+
+-- ---- the session -----------------------------------------------------------
+
+-- One line from the prompt to its end; false at the end of the input.
+local function step()
+  terminal.catch_interrupts()
+  local line = terminal.read(prompt_text(true))
+  if not line then return false end
+  idle_interrupts = 0
+  if line:find "%S" then run_line(line) end
+  return true
+end
+
+local function after_interrupt()
+  idle_interrupts = idle_interrupts + 1
+  if idle_interrupts == 2 then
+    print "(Ctrl-D or os.exit() leaves)"
+  end
+end
+
+local function set_globals()
+  local globals = commands.globals {
+    screen = screen, env = _G,
+    last = function() return last end,
+    own = function() return line_task end,
+  }
+  for name, value in pairs(globals) do
+    if rawget(_G, name) == nil then rawset(_G, name, value) end
+  end
+end
+
+-- ---- the rc file -----------------------------------------------------------
+
+local function rc_path()
+  local config, home = os.getenv "XDG_CONFIG_HOME", os.getenv "HOME"
+  if config and config:sub(1, 1) == "/" then
+    return config .. "/llmpool/init.lua"
+  end
+  return home and home ~= "" and home .. "/.config/llmpool/init.lua"
+end
+
+-- LLMPOOL_INIT as LUA_INIT: code, or the name of a file behind @; else the
+-- file, if there is one.
+local function load_rc()
+  local init = os.getenv "LLMPOOL_INIT"
+  if init then
+    if init:sub(1, 1) == "@" then return loadfile(init:sub(2)) end
+    return load(init, "=LLMPOOL_INIT")
+  end
+  local path = rc_path()
+  local file = path and io.open(path)
+  if not file then return nil end
+  file:close()
+  return loadfile(path)
+end
+
+local function run_rc()
+  local chunk, message = load_rc()
+  if chunk then
+    run_chunk(chunk)
+  elseif message then
+    complain(message)
+  end
+end
+
+local function count_tasks()
+  local n = #inspect.tasks()
+  if n == 0 then return end
+  print(("%d task%s cancelled"):format(n, n == 1 and "" or "s"))
+end
+
+--- Runs a session; returns the exit status.
+-- @param options table: rc, whether the rc file is run
+function prompt.run(options)
+  inspect.keep_ages()
+  llmpool.trace_leaks(true) -- so that a pool's table says who holds a client
+  set_globals()
+  lines = history.open(terminal, history.path())
+  terminal.complete_by(function(line)
+    return complete.line(line, _G, terminal.files)
+  end)
+  io.stdout:setvbuf "line"
+  terminal.catch_interrupts()
+  if options.rc then run_rc() end
+  while true do
+    local ok, going_on = pcall(step)
+    if ok and not going_on then break end
+    if not ok and is_interrupt(going_on) then
+      after_interrupt()
+    elseif not ok then
+      complain(report.text(going_on, screen()))
+    end
+  end
+  print ""
+  count_tasks()
+  return 0
+end
+
+return prompt

@@ -1,0 +1,240 @@
+-- help.lua: the documentation of anything public, by its name or by itself.
+-- All that it says stands in the annotations (lua/llmpool/meta), the manual's
+-- pages (lua/llmpool/doc) and the commands; it finds and lays out.
+
+local annotations = require "llmpool.annotations"
+local commandline = require "llmpool.commandline"
+local embedded = require "llmpool.embedded"
+local nearest = require "llmpool.nearest"
+
+local help = {}
+
+-- ---- text ------------------------------------------------------------------
+
+local function wrap(text, width, margin)
+  local lines, line = {}, nil
+  for word in text:gmatch "%S+" do
+    if line and #line + 1 + #word + #margin <= width then
+      line = line .. " " .. word
+    else
+      if line then lines[#lines + 1] = margin .. line end
+      line = word
+    end
+  end
+  if line then lines[#lines + 1] = margin .. line end
+  return table.concat(lines, "\n")
+end
+
+local function first_sentence(text)
+  local flat = text:gsub("\n", " ")
+  return (flat:match "^(.-[%.:])%s" or flat)
+end
+
+-- ---- one function, one class -----------------------------------------------
+
+local function value_words(item, width)
+  local lines = {}
+  for _, param in ipairs(item.params) do
+    lines[#lines + 1] = wrap(("%s%s  %s  %s"):format(param.name,
+      param.optional and "?" or "", param.type, param.text), width, "  ")
+  end
+  for _, value in ipairs(item.returns) do
+    lines[#lines + 1] = wrap(("-> %s  %s  %s"):format(value.name or "",
+      value.type, value.text), width, "  ")
+  end
+  return table.concat(lines, "\n")
+end
+
+local function function_text(item, width)
+  local text = annotations.call_of(item) .. "\n"
+    .. wrap(item.text, width, "  ")
+  local values = value_words(item, width)
+  if item.async then text = text .. "\n  It may wait." end
+  return values == "" and text or text .. "\n\n" .. values
+end
+
+local function members_of(class)
+  local members = {}
+  for _, item in ipairs((annotations.all())) do
+    if item.kind == "function" and item.class == class then
+      members[#members + 1] = item
+    end
+  end
+  return members
+end
+
+local function class_text(item, width)
+  local lines = { item.name, wrap(item.text, width, "  ") }
+  if #item.fields > 0 then lines[#lines + 1] = "\nFields:" end
+  for _, field in ipairs(item.fields) do
+    lines[#lines + 1] = wrap(("%s%s  %s  %s"):format(field.name,
+      field.optional and "?" or "", field.type, field.text), width, "  ")
+  end
+  local members = members_of(item.name)
+  if #members > 0 then lines[#lines + 1] = "\nFunctions:" end
+  for _, member in ipairs(members) do
+    local call = annotations.call_of(member)
+    local line = ("  %-34s %s"):format(call, first_sentence(member.text))
+    if #line > width then line = line:sub(1, width - 3) .. "..." end
+    lines[#lines + 1] = line
+  end
+  return table.concat(lines, "\n")
+end
+
+-- ---- finding ---------------------------------------------------------------
+
+-- "acquire", "pool:acquire", "pool.acquire" or "llmpool.pool:acquire"
+local function find_function(topic)
+  local wanted = topic:gsub(":", ".")
+  local found = {}
+  for _, item in ipairs((annotations.all())) do
+    if item.kind == "function" then
+      local name = item.name:gsub(":", ".")
+      local short = name:match "([%w_]+%.[%w_]+)$"
+      if name == wanted then return { item } end
+      if short == wanted or item.member == wanted then
+        found[#found + 1] = item
+      end
+    end
+  end
+  return found
+end
+
+local function page(topic)
+  return embedded.text("llmpool/doc/" .. topic .. ".md")
+end
+
+--- The names of the manual's pages.
+function help.pages()
+  local pages = {}
+  for _, name in ipairs(embedded.names()) do
+    pages[#pages + 1] = name:match "^llmpool/doc/(.*)%.md$"
+  end
+  return pages
+end
+
+local function all_topics()
+  local topics = help.pages()
+  for _, item in ipairs((annotations.all())) do
+    topics[#topics + 1] = item.name
+    topics[#topics + 1] = item.member
+  end
+  table.move(commandline.names(), 1, #commandline.names(), #topics + 1, topics)
+  return topics
+end
+
+local function command_text(name)
+  local text = ""
+  commandline.help(name, { program = "llmpool", out = function(more)
+    text = text .. more
+  end })
+  return (text:gsub("\n$", ""))
+end
+
+local function topic_text(topic, width)
+  local _, _, classes = annotations.all()
+  local found, texts = find_function(topic), {}
+  local class = classes[topic] or classes["llmpool." .. topic]
+  if class then texts[1] = class_text(class, width) end
+  for _, item in ipairs(found) do
+    texts[#texts + 1] = function_text(item, width)
+  end
+  if page(topic) then texts = { (page(topic):gsub("\n$", "")) } end
+  if #texts == 0 and commandline.find(topic) then
+    texts[1] = command_text(topic)
+  end
+  if #texts > 0 then return table.concat(texts, "\n\n") end
+  local near = nearest(topic, all_topics())
+  return nil, ("no help on '%s'%s"):format(topic,
+    near and ("; did you mean help \"%s\"?"):format(near) or "")
+end
+
+-- ---- by value --------------------------------------------------------------
+
+local function member_name(table_, value)
+  for name, field in next, table_ do
+    if rawequal(field, value) and type(name) == "string" then return name end
+  end
+end
+
+-- The annotation of a function that is one of ours, or nil.
+local function item_of_function(fn)
+  local _, functions, classes = annotations.all()
+  for name in pairs(classes) do
+    local module = package.loaded[name]
+    local member = type(module) == "table" and member_name(module, fn)
+    if member and functions[name .. "." .. member] then
+      return functions[name .. "." .. member]
+    end
+    local metatable = debug.getregistry()[name]
+    local index = type(metatable) == "table" and rawget(metatable, "__index")
+    member = type(index) == "table" and member_name(index, fn)
+    if member and functions[name .. ":" .. member] then
+      return functions[name .. ":" .. member]
+    end
+  end
+end
+
+local function text_of_function(fn, width)
+  local item = item_of_function(fn)
+  if item then return function_text(item, width) end
+  local info = debug.getinfo(fn, "S")
+  if info.what == "C" then
+    return nil, "a function of C without documentation"
+  end
+  return nil, ("a function of yours, defined at %s:%d"):format(info.short_src,
+    info.linedefined)
+end
+
+local function text_of_module(value, width)
+  for name, module in next, package.loaded do
+    if rawequal(module, value) and type(name) == "string" then
+      return topic_text(name, width)
+    end
+  end
+end
+
+local function text_of_value(value, width)
+  local kind = type(value)
+  if kind == "string" then return topic_text(value, width) end
+  if kind == "function" then return text_of_function(value, width) end
+  local metatable = debug.getmetatable(value)
+  local name = type(metatable) == "table" and rawget(metatable, "__name")
+  local _, _, classes = annotations.all()
+  if type(name) == "string" and classes[name] then
+    return class_text(classes[name], width)
+  end
+  local text = kind == "table" and text_of_module(value, width)
+  if text then return text end
+  return nil, ("no help on a %s"):format(kind)
+end
+
+local OVERVIEW = [[
+At the prompt a line is a task: pool:generate("gpt-4", "hi") waits, and what
+you have spawned goes on meanwhile. Ctrl-C cancels a line; Ctrl-D leaves.
+
+  help(pool.acquire)      what a function does; help(pool), help "pool"
+  help "tutorial"         a page of the manual; pages: %s
+  _, __                   the last value, the one before; a ; at the end hides
+  more()                  the last value in full; more(x, {depth=, items=})
+  time(f, ...)            how long a call takes
+  tasks()                 what runs now
+  run "file.lua"          run a script here
+  reload "module"         load a module anew, and say what has changed
+  pool:watch()            the pool, as it goes, until a key is pressed
+
+A first pool:
+  pool = llmpool.new()
+  pool:register_model("m", { llmpool.simulated { id = "a", latency = 0.3 } })
+  pool:generate("m", "hello")]]
+
+--- The text of help(...): the overview, or that of the value or topic.
+-- @return the text, or nil and why there is none
+function help.text(width, ...)
+  if select("#", ...) == 0 then
+    return OVERVIEW:format(table.concat(help.pages(), ", "))
+  end
+  return text_of_value((...), width)
+end
+
+return help

@@ -1,0 +1,103 @@
+/*
+** inspect.c - who does what at this moment: tasks, and who holds a client.
+**
+** For the prompt, which shows it to people. It looks at what is there and
+** changes nothing; of other threads it knows nothing.
+*/
+#include "binding.h"
+
+#include "../runtime/scheduler.h"
+#include "../runtime/scope.h"
+#include "../runtime/task.h"
+
+static void set_string(lua_State *L, const char *name, const char *value) {
+  if (value == NULL) return;
+  lua_pushstring(L, value);
+  lua_setfield(L, -2, name);
+}
+
+/* The guard in whose wait the task is, or NULL. */
+static const Guard *waiting_guard(const Binding *b, const Task *task) {
+  const uint32_t n = task->wait == WAIT_LEASE ? b->slot_count : 0;
+  for (uint32_t i = 0; i < n; i++) {
+    const Guard *guard = b->slots[i].guard;
+    if (guard && guard->waiting && guard->task == task) return guard;
+  }
+  return NULL;
+}
+
+static const char *wait_name(const Task *task) {
+  static const char *const names[] = {"sleep", "scope", "join", "I/O",
+                                      "client"};
+  return task->state == TASK_PARKED ? names[task->wait] : NULL;
+}
+
+static const char *state_name(const Task *task) {
+  static const char *const names[] = {"ready", "running", "waiting"};
+  return task->state <= TASK_PARKED ? names[task->state] : NULL;
+}
+
+/* stack: ... list; adds {task, state, waits, model, site, age} */
+static void add_task(Task *task, void *ud) {
+  lua_State *L = ud;
+  const Binding *b = binding_of(L);
+  const Guard *guard = waiting_guard(b, task);
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  lua_createtable(L, 0, 6);
+  task_push(L, task);
+  lua_setfield(L, -2, "task");
+  set_string(L, "state", state_name(task));
+  set_string(L, "waits", wait_name(task));
+  set_string(L, "model", guard ? llm_model_name(guard->lease.model) : NULL);
+  set_string(L, "site", task->site);
+  if (task->spawned_ns) {
+    int64_t age = world_now(task->world) - task->spawned_ns;
+    lua_pushnumber(L, (lua_Number)age / 1e9);
+    lua_setfield(L, -2, "age");
+  }
+  lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+}
+
+/* () -> the list of tasks that have not ended */
+static int f_tasks(lua_State *L) {
+  World *world = binding_of(L)->worker->world;
+  lua_newtable(L);
+  scope_each(&world->root, add_task, L);
+  for (Scope *s = world->main.scope; s; s = s->outer)
+    scope_each(s, add_task, L);
+  return 1;
+}
+
+/* (boolean): new tasks know when they were spawned */
+static int f_date_tasks(lua_State *L) {
+  binding_of(L)->worker->dates_tasks = lua_toboolean(L, 1);
+  return 0;
+}
+
+/* (pool) -> the list of {model, client, site} of what is lent here */
+static int f_holders(lua_State *L) {
+  const Binding *b = binding_of(L);
+  const LuaPool *pool = check_pool(L, 1);
+  lua_Integer n = 0;
+  lua_newtable(L);
+  for (uint32_t i = 0; i < b->slot_count; i++) {
+    const Guard *guard = b->slots[i].guard;
+    if (guard == NULL || !llm_lease_is_held(&guard->lease) ||
+        llm_model_pool(guard->lease.model) != pool->pool)
+      continue;
+    lua_createtable(L, 0, 3);
+    set_string(L, "model", llm_model_name(guard->lease.model));
+    set_string(L, "client", llm_place_id(guard->lease.place));
+    set_string(L, "site", guard->site);
+    lua_rawseti(L, -2, ++n);
+  }
+  return 1;
+}
+
+void inspect_open(lua_State *L, Binding *b) {
+  static const luaL_Reg functions[] = {{"tasks", f_tasks},
+                                       {"date_tasks", f_date_tasks},
+                                       {"holders", f_holders},
+                                       {NULL, NULL}};
+  set_functions(L, b, functions);
+}
