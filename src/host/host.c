@@ -65,7 +65,7 @@ static void preload(lua_State *L) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   lua_pushcfunction(L, luaopen_llmpool);
   lua_setfield(L, -2, "llmpool");
-  lua_pushcfunction(L, terminal_open);
+  lua_pushcfunction(L, terminal_module);
   lua_setfield(L, -2, "llmpool.terminal");
   lua_getglobal(L, LUA_LOADLIBNAME);
   lua_getfield(L, -1, "searchers"); /* stack: preload package searchers */

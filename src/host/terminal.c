@@ -345,7 +345,7 @@ static int mm_gc(lua_State *L) {
   return 0;
 }
 
-int terminal_open(lua_State *L) {
+int terminal_module(lua_State *L) {
   static const luaL_Reg functions[] = {{"read", f_read},
                                        {"key", f_key},
                                        {"complete_by", f_complete_by},

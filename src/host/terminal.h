@@ -11,6 +11,6 @@
 /* Whether somebody sits there: input and output are a terminal. */
 bool terminal_is_there(void);
 /* Opens the module llmpool.terminal. */
-int terminal_open(lua_State *L);
+int terminal_module(lua_State *L);
 
 #endif
