@@ -140,9 +140,7 @@ local function topic_text(topic, width)
     texts[#texts + 1] = function_text(item, width)
   end
   if page(topic) then texts = { (page(topic):gsub("\n$", "")) } end
-  if #texts == 0 and commandline.find(topic) then
-    texts[1] = command_text(topic)
-  end
+  if commandline.find(topic) then texts[#texts + 1] = command_text(topic) end
   if #texts > 0 then return table.concat(texts, "\n\n") end
   local near = nearest(topic, all_topics())
   return nil, ("no help on '%s'%s"):format(topic,
