@@ -26,6 +26,8 @@ native.set_helpers {
 -- package.loaded
 package.preload["llmpool.native"] = function() return native end
 
+local streams = require "llmpool.streams"
+
 local methods = native.pool_methods
 methods.register_model = registration.register_model
 methods.add_client = registration.add_client
@@ -53,6 +55,15 @@ end
 local function provider(name)
   return function(t) return require "llmpool.providers.specs"[name](t) end
 end
+
+--- Lends a client for one answer that comes piece by piece.
+-- @return a stream that owns the lease: it is back when the stream has ended,
+-- is closed or collected; raises as get_client does
+function methods.stream(pool, model, request, options)
+  return streams.of_pool(pool, model, request, options)
+end
+
+native.client_methods.stream = streams.of_client
 
 local llmpool = {
   _VERSION = "llmpool " .. native.version,

@@ -72,6 +72,7 @@ struct Guard {
   bool making;   /* a check or create of Lua's is under way */
   bool detached; /* owned by a client from acquire: the slot's close is mute */
   bool is_quick; /* of the short way: its task owns the lease */
+  bool tied;     /* something is to be told of the lease's end */
 };
 
 typedef struct KnownModel {
@@ -184,6 +185,11 @@ typedef enum Helper {
 } Helper;
 void push_helper(lua_State *L, Helper helper);
 
+/* tie.c */
+void ties_open(lua_State *L, Binding *binding);
+/* The guard's lease ends: tells what is tied to it. Never raises. */
+void ties_end(lua_State *L, Guard *guard);
+
 /* client.c */
 void clients_open(lua_State *L, Binding *binding);
 /* What a script sees: the name of a lease. */
@@ -195,6 +201,8 @@ typedef struct Client {
 /* Pushes one that names nothing yet, and lets it name the guard's lease. */
 Client *new_client(lua_State *L, int user_values);
 void name_lease(Client *client, Guard *guard);
+/* The guard of a client whose lease is out; else raises. */
+Guard *check_client(lua_State *L, int index);
 /* Pushes a client for the guard's present lease. */
 void push_client(lua_State *L, Guard *guard, int user_values);
 /* The value at `index` is this state's instance of the place's client. */

@@ -50,8 +50,7 @@ static Guard *find_guard(lua_State *L, const Client *client) {
   return slot_guard(binding_of(L), client->slot, client->serial);
 }
 
-/* The guard of a client whose lease is out; else raises. */
-static Guard *check_client(lua_State *L, int index) {
+Guard *check_client(lua_State *L, int index) {
   Guard *guard = find_guard(L, to_client(L, index));
   if (guard == NULL)
     luaL_error(L, "this client was returned: its lease has ended (it lasts as "
@@ -106,6 +105,12 @@ static int f_set_instance(lua_State *L) {
 /* (client) -> the item that it is made from */
 static int f_spec(lua_State *L) {
   push_spec(L, llm_place_spec(check_client(L, 1)->lease.place));
+  return 1;
+}
+
+/* (client) -> this state's instance of it */
+static int f_instance(lua_State *L) {
+  push_instance(L, check_client(L, 1)->lease.place);
   return 1;
 }
 
@@ -247,8 +252,10 @@ void clients_open(lua_State *L, Binding *b) {
                                      {NULL, NULL}};
   static const luaL_Reg metamethods[] = {
       {"__close", mm_close}, {"__tostring", mm_tostring}, {NULL, NULL}};
-  static const luaL_Reg functions[] = {
-      {"set_instance", f_set_instance}, {"spec", f_spec}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"set_instance", f_set_instance},
+                                       {"spec", f_spec},
+                                       {"instance", f_instance},
+                                       {NULL, NULL}};
   const char *const keys[] = {&instances_key, &versions_key};
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
     lua_newtable(L);
@@ -261,6 +268,8 @@ void clients_open(lua_State *L, Binding *b) {
   lua_pushcclosure(L, mm_index, 3);
   lua_setfield(L, -3, "__index");
   b->client_type = lua_topointer(L, -2);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -4, "client_methods"); /* to which init.lua adds its own */
   push_upvalues(L, b);
   lua_pushvalue(L, -4);
   lua_setiuservalue(L, -2, CLIENT_META);

@@ -94,6 +94,7 @@ static void warn_of_hook(lua_State *L) {
 void guard_release(lua_State *L, Guard *guard, llm_return how) {
   Slot *slot = &guard->binding->slots[guard->slot];
   const ModelInfo *info = llm_model_user(guard->lease.model);
+  ties_end(L, guard);
   slot->serial = 0;
   if (info->on_return && llm_lease_is_held(&guard->lease)) {
     if (!run_hook(L, guard, HELPER_ON_RETURN)) {

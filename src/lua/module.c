@@ -145,6 +145,7 @@ static void push_native(lua_State *L, Binding *b) {
   secrets_open(L, b);
   signal_open(L, b);
   view_open(L, b);
+  ties_open(L, b);
 }
 
 int luaopen_llmpool(lua_State *L) {

@@ -81,6 +81,59 @@ local secret = {}
 ---@nodiscard
 function secret:reveal() end
 
+---@class llmpool.pool
+local pool = {}
+
+--- Lends a client for one answer that comes piece by piece. The stream owns the
+--- lease: the client is back when it has ended, is closed or is collected.
+--- Raises what get_client raises, and what the provider raises at once.
+---@async
+---@nodiscard
+---@param model string|string[] of several, the first that is free serves
+---@param request string|llmpool.request
+---@param options? llmpool.call_options
+---@return llmpool.stream stream
+function pool:stream(model, request, options) end
+
+---@class llmpool.client
+local client = {}
+
+--- Asks for an answer that comes piece by piece. When the lease ends, the
+--- stream is closed. Raises what the provider raises at once.
+---@async
+---@nodiscard
+---@param request string|llmpool.request
+---@param options? table of the provider's: timeout
+---@return llmpool.stream stream
+function client:stream(request, options) end
+
+--- An answer that comes piece by piece: `for piece in stream do`.
+---@class llmpool.stream
+---@field response? llmpool.response the whole, once it has ended well
+local stream = {}
+
+--- The next piece; nil at the end. Calling the stream does the same. Raises
+--- what the provider fails with; `committed` of it says whether a piece with
+--- content had come before.
+---@async
+---@return llmpool.piece? piece
+function stream:read() end
+
+--- Ends it: the connection is closed, what has not come never comes. May be
+--- called again; also at the end of a block: local stream <close> = ...
+function stream:close() end
+
+--- What one event of a stream brought.
+---@class llmpool.piece
+---@field text? string
+---@field reasoning? string what was thought, where it is told
+---@field tool_calls? table[] fragments: {index=, id=, ["function"]={name=,
+--- arguments=}}; id and name come first, the arguments' text in parts
+---@field finish_reason? string
+---@field usage? llmpool.usage
+---@field index? integer of another choice than the first
+---@field raw table the event as the provider sent it
+
 --- A request in its one form, OpenAI's; fields that are not known here pass
 --- untouched.
 ---@class llmpool.request
