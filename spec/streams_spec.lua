@@ -337,3 +337,26 @@ describe("a stream of a pool", function()
     assert.is_false(pcall(pool.stream, pool, "m", "q", { timout = 1 }))
   end)
 end)
+
+describe("a client that a finalizer releases", function()
+  -- The guard of the lease is being collected itself then: used again, it
+  -- would end somebody else's lease.
+  it("is back, and no later lease ends with it", function()
+    local pool = pool_of({ id = "a", generate = print })
+    for _ = 1, 50 do
+      do
+        local owner = setmetatable({}, { __gc = function(o)
+          o.client:release()
+        end })
+        owner.client = pool:acquire "m"
+      end
+      collectgarbage()
+      local client <close> = pool:acquire "m"
+      collectgarbage()
+      assert.equal("a", client.id)
+      assert.equal(1, lent(pool))
+    end
+    ledger.settled(pool)
+    if warnings_there then warnings.take() end
+  end)
+end)

@@ -149,6 +149,8 @@ void guard_reclaim(Worker *worker, Task *task);
 void guards_open(lua_State *L, Binding *binding);
 /* Pushes a guard without a lease, with user values for what it needs. */
 Guard *guard_take(lua_State *L, Binding *binding, int user_values);
+/* False: the collector has it, and its finalizer is still to come. */
+bool guard_is_alive(lua_State *L, const Guard *guard);
 /* Keeps a guard whose lease has ended, at stack index `index`, for reuse. */
 void guard_recycle(lua_State *L, Guard *guard, int index);
 void guard_wake(llm_waiter *waiter);

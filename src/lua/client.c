@@ -163,11 +163,13 @@ static int m_retire(lua_State *L) {
   return 0;
 }
 
-/* The client of an acquire owns its guard; that of a callback does not. */
-static void end_lease(lua_State *L, Guard *guard) {
+/* The client of an acquire owns its guard; that of a callback does not. A guard
+** is not to be used again where a finalizer of the user's ends the lease while
+** its own is due. */
+static void end_lease(lua_State *L, Guard *guard, bool reuse) {
   guard_release(L, guard, LLM_KEEP);
   if (lua_getiuservalue(L, 1, 1) != LUA_TUSERDATA) return;
-  guard_recycle(L, guard, -1);
+  if (reuse) guard_recycle(L, guard, -1);
   lua_pushnil(L);
   lua_setiuservalue(L, 1, 1);
 }
@@ -185,7 +187,7 @@ static int m_release(lua_State *L) {
     count_double(L, client);
     return luaL_error(L, "this client was released already");
   }
-  end_lease(L, guard);
+  end_lease(L, guard, guard_is_alive(L, guard));
   return 0;
 }
 
@@ -198,7 +200,7 @@ static int mm_close(lua_State *L) {
       lua_topointer(L, -1) != binding_of(L)->client_type)
     luaL_typeerror(L, 1, "client");
   Guard *guard = find_guard(L, client);
-  if (guard) end_lease(L, guard);
+  if (guard) end_lease(L, guard, true);
   return 0;
 }
 

@@ -15,6 +15,7 @@
 #include "../runtime/errors.h"
 #include "../runtime/scheduler.h"
 
+static const char alive_key = 'a'; /* registry: address -> guard, weak */
 static const char quick_key = 'q'; /* registry: those of the short way */
 
 /* ---- slots ------------------------------------------------------------- */
@@ -162,9 +163,26 @@ static int mm_gc(lua_State *L) {
 
 /* ---- taking ------------------------------------------------------------ */
 
+/* The table of guards that are not being collected: its values are weak, and
+** Lua clears them before it runs a finalizer. */
+static void note_alive(lua_State *L, const Guard *guard) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &alive_key);
+  lua_pushvalue(L, -2);
+  lua_rawsetp(L, -2, guard);
+  lua_pop(L, 1);
+}
+
+bool guard_is_alive(lua_State *L, const Guard *guard) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &alive_key);
+  bool alive = lua_rawgetp(L, -1, guard) != LUA_TNIL;
+  lua_pop(L, 2);
+  return alive;
+}
+
 static Guard *new_guard(lua_State *L, Binding *b, int user_values) {
   Guard *guard = lua_newuserdatauv(L, sizeof *guard, user_values);
   memset(guard, 0, sizeof *guard);
+  note_alive(L, guard);
   guard->wake.deliver = deliver;
   luaL_setmetatable(L, GUARD_TYPE);
   slot_take(L, b, guard);
@@ -173,11 +191,15 @@ static Guard *new_guard(lua_State *L, Binding *b, int user_values) {
 }
 
 Guard *guard_take(lua_State *L, Binding *b, int user_values) {
-  if (b->cached == 0 || user_values > 0) return new_guard(L, b, user_values);
-  lua_getiuservalue(L, SHELF, b->cached);
-  lua_pushnil(L);
-  lua_setiuservalue(L, SHELF, b->cached--);
-  return lua_touserdata(L, -1);
+  while (b->cached > 0 && user_values == 0) {
+    lua_getiuservalue(L, SHELF, b->cached);
+    lua_pushnil(L);
+    lua_setiuservalue(L, SHELF, b->cached--);
+    Guard *guard = lua_touserdata(L, -1);
+    if (guard->binding) return guard;
+    lua_pop(L, 1); /* a finalizer closed it while its own was due */
+  }
+  return new_guard(L, b, user_values);
 }
 
 void guard_recycle(lua_State *L, Guard *guard, int index) {
@@ -220,7 +242,17 @@ void guard_reclaim(Worker *worker, Task *task) {
   }
 }
 
+static void open_alive(lua_State *L) {
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "v");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &alive_key);
+}
+
 void guards_open(lua_State *L, Binding *b) {
+  open_alive(L);
   static const luaL_Reg metamethods[] = {
       {"__close", mm_close}, {"__gc", mm_gc}, {NULL, NULL}};
   new_type(L, b, GUARD_TYPE, NULL, metamethods);
