@@ -354,6 +354,14 @@ class Writer:
         await self.connection.reset()
 
 
+def is_there(process):
+    try:
+        os.kill(process, 0)
+    except OSError:
+        return False
+    return True
+
+
 async def main(port):
     state = State()
     loop = asyncio.get_running_loop()
@@ -364,19 +372,18 @@ async def main(port):
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    parent = os.getppid()
-    while not stop.is_set():  # who started it is gone: so is its use
+    while not stop.is_set():
         try:
             await asyncio.wait_for(stop.wait(), 1)
         except asyncio.TimeoutError:
-            if os.getppid() != parent and ARGUMENTS.with_parent:
+            if ARGUMENTS.parent and not is_there(ARGUMENTS.parent):
                 return
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="an upstream that fails")
     parser.add_argument("--port", type=int, default=0, help="0: any")
-    parser.add_argument("--with-parent", action="store_true",
-                        help="end when the process that started it has ended")
+    parser.add_argument("--parent", type=int, metavar="PID",
+                        help="end when that process has ended")
     ARGUMENTS = parser.parse_args()
     asyncio.run(main(ARGUMENTS.port))

@@ -13,6 +13,7 @@ local usage = require "llmpool.providers.usage"
 local gemini = {
   name = "gemini", base_url = "https://generativelanguage.googleapis.com",
   request = translate.request, embed_request = translate.embed_request,
+  stream_operation = "stream",
 }
 
 -- ---- where to --------------------------------------------------------------

@@ -128,6 +128,9 @@ end
 --- Whether the text of an event, no JSON, ends the stream.
 function openai.is_done(data) return data:sub(1, 6) == "[DONE]" end
 
+--- What a stream's reader remembers from event to event: nothing here.
+function openai.reader() return {} end
+
 --- Puts the pieces of a decoded event into the list.
 function openai.pieces(_, chunk, list)
   local choices = list_or_nil(chunk.choices) or {}
