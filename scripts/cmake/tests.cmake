@@ -29,6 +29,10 @@ target_link_libraries(checked_core PUBLIC Threads::Threads)
 target_link_libraries(checked_runtime PUBLIC m
   checked_core PkgConfig::LUA PkgConfig::UV)
 
+# Of src/net what needs no library.
+add_library(checked_net STATIC src/net/sse.c)
+target_compile_options(checked_net PRIVATE -UNDEBUG)
+
 file(GLOB test_sources CONFIGURE_DEPENDS spec/c/test_*.c)
 file(GLOB stress_sources CONFIGURE_DEPENDS spec/c/stress_*.c)
 file(GLOB test_support CONFIGURE_DEPENDS spec/c/*.c)
@@ -41,10 +45,10 @@ function(add_test_program source)
     RUNTIME_OUTPUT_DIRECTORY ${test_dir})
   target_compile_options(${name} PRIVATE -UNDEBUG)
   target_compile_definitions(${name} PRIVATE LLM_CHECKS)
-  quote_from(${name} spec/c src/core src/runtime src/lua)
+  quote_from(${name} spec/c src/core src/runtime src/net src/lua)
   target_link_options(${name} PRIVATE -Wl,--as-needed)
   target_link_libraries(${name} PRIVATE
-    checked_runtime checked_core PkgConfig::CMOCKA ${CMAKE_DL_LIBS} m)
+    checked_runtime checked_core checked_net PkgConfig::CMOCKA ${CMAKE_DL_LIBS} m)
   add_test(NAME ${name} COMMAND ${name} ${ARGN})
 endfunction()
 

@@ -14,6 +14,7 @@
 #       drip=N pause=S  in pieces of N bytes, S seconds between
 #       then=keep|close|reset|hang   afterwards (reset: a TCP RST)
 #   /flood         bytes without end, as fast as they are taken
+#   /redirect?status=N&to=URL  a redirect there; /loop: one to itself
 #   /connections   JSON: of every connection when it was opened, closed (by the
 #                  monotonic clock; null: open), its requests and bytes sent
 #   CONNECT, and paths that are whole URLs: a proxy's answer, as /echo
@@ -87,15 +88,17 @@ class Connection(asyncio.Protocol):
             self.next_request()
 
     async def send(self, data):
+        if self.transport.is_closing():
+            raise asyncio.CancelledError
         self.transport.write(data)
         self.record["sent"] += len(data)
         await self.room.wait()
 
-    async def answer(self, value, status="200 OK"):
+    async def answer(self, value, status="200 OK", bare=False):
         body = json.dumps(value).encode()
         await self.send(b"HTTP/1.1 %s\r\nContent-Type: application/json\r\n"
                         b"Content-Length: %d\r\n\r\n%s"
-                        % (status.encode(), len(body), body))
+                        % (status.encode(), len(body), b"" if bare else body))
 
     def reset(self):
         raw = self.transport.get_extra_info("socket")
@@ -127,10 +130,19 @@ class Connection(asyncio.Protocol):
         while True:
             await self.send(b"x" * 4096)
 
+    async def redirect(self, options):
+        await self.send(("HTTP/1.1 %s Elsewhere\r\nLocation: %s\r\n"
+                         "Content-Length: 5\r\n\r\nmoved"
+                         % (options["status"][0], options["to"][0])).encode())
+
     async def serve(self, request):
         url = urlsplit(request["target"])
         if url.path == "/raw":
             await self.raw(request, parse_qs(url.query))
+        elif url.path == "/loop":
+            await self.redirect({"status": ["302"], "to": ["/loop"]})
+        elif url.path == "/redirect":
+            await self.redirect(parse_qs(url.query))
         elif url.path == "/flood":
             await self.flood()
         elif url.path == "/connections":
@@ -142,7 +154,7 @@ class Connection(asyncio.Protocol):
             request["body"] = request["body"].decode("latin-1")
             request["connection"] = self.record["id"]
             request["number"] = self.record["requests"]
-            await self.answer(request)
+            await self.answer(request, bare=request["method"] == "HEAD")
 
 
 async def watch_parent():

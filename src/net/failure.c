@@ -50,6 +50,14 @@ static void report_fault(const Transfer *t, Report *r) {
     r->kind = "too_large";
     snprintf(r->text, room, "the headers are larger than 65536 bytes");
     break;
+  case FAULT_CUT:
+    r->kind = "reset";
+    snprintf(r->text, room, "the connection ended within the headers");
+    break;
+  case FAULT_REDIRECTS:
+    r->kind = "malformed";
+    snprintf(r->text, room, "more than 10 redirects");
+    break;
   default:
     r->kind = "memory";
     snprintf(r->text, room, "not enough memory");

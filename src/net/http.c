@@ -39,11 +39,31 @@ static void need_multi(lua_State *L, Box *box) {
 
 enum { OPTIONS = 1, RESPONSE };
 
+/* Whether the answer was a redirect that is followed: then it waits anew. */
+static bool follow(lua_State *L, Transfer *t) {
+  const char *target = t->hops > 0 ? redirect_target(t) : NULL;
+  if (target == NULL) return false;
+  if (--t->hops == 0) {
+    t->fault = FAULT_REDIRECTS;
+    return false;
+  }
+  if (!transfer_redirect(t, target))
+    luaL_error(L, "http.request: not enough memory");
+  return true;
+}
+
+/* Whether there is something to return or to raise. */
+static bool is_answered(lua_State *L, const Response *r) {
+  Transfer *t = r->transfer;
+  if (t->phase < (r->stream ? PHASE_BODY : PHASE_DONE)) return false;
+  return t->result != CURLE_OK || t->fault || !follow(L, t);
+}
+
 static int k_request(lua_State *L, int status, lua_KContext ctx) {
   Response *r = lua_touserdata(L, RESPONSE);
   Transfer *t = r->transfer;
   (void)status;
-  if (t->phase == PHASE_DONE || (r->stream && t->phase == PHASE_BODY)) {
+  if (is_answered(L, r)) {
     t->waiter = NULL;
     if (t->status >= 200) response_take_head(L, r, RESPONSE);
     if (t->phase == PHASE_DONE && !(r->stream && bytes_left(&t->body)))

@@ -12,7 +12,8 @@
 
 enum {
   MAX_BYTES = 64 << 20, /* of a body, unless the caller says otherwise */
-  MAX_METHOD = 15
+  MAX_METHOD = 15,
+  MAX_REDIRECTS = 10
 };
 
 typedef enum Option {
@@ -26,20 +27,20 @@ typedef enum Option {
   OPTION_CA_FILE,
   OPTION_HTTP2,
   OPTION_STREAM,
+  OPTION_FOLLOW,
   OPTION_ON_CANCEL
 } Option;
 
 static const char *const names[] = {
-    "url",   "method",  "headers", "body",   "timeout",   "max_bytes",
-    "proxy", "ca_file", "http2",   "stream", "on_cancel", NULL};
+    "url",     "method", "headers", "body",   "timeout",   "max_bytes", "proxy",
+    "ca_file", "http2",  "stream",  "follow", "on_cancel", NULL};
 
 typedef struct Request {
   const char *url, *method, *proxy, *ca_file;
   const char *body;
   size_t body_length;
-  int headers, body_index; /* stack; 0: none */
   Limits limits;
-  bool http2, stream, drain, max_given;
+  bool http2, stream, follow, drain, max_given;
 } Request;
 
 static int bad(lua_State *L, const char *message) {
@@ -204,6 +205,7 @@ static void check_option(lua_State *L, Request *q, Option number) {
   case OPTION_CA_FILE: q->ca_file = need_string(L, "ca_file"); break;
   case OPTION_HTTP2: q->http2 = need_boolean(L, "http2"); break;
   case OPTION_STREAM: q->stream = need_boolean(L, "stream"); break;
+  case OPTION_FOLLOW: q->follow = need_boolean(L, "follow"); break;
   case OPTION_ON_CANCEL: q->drain = check_on_cancel(L); break;
   }
 }
@@ -325,6 +327,8 @@ static void set_request(Transfer *t, const Request *q) {
   curl_easy_setopt(easy, CURLOPT_PIPEWAIT, secure && q->http2 ? 1L : 0L);
   t->limits = q->limits;
   t->stream = q->stream;
+  t->hops = q->follow ? MAX_REDIRECTS : 0;
+  t->special = t->special || q->follow; /* what a hop sets may stay */
   strcpy(t->method, q->method);
 }
 

@@ -45,7 +45,7 @@ static int64_t phase_due(const Transfer *t, Fault *fault) {
   switch (t->phase) {
   case PHASE_CONNECT:
     *fault = FAULT_CONNECT;
-    return after(t->started, t->limits.connect);
+    return after(t->began, t->limits.connect);
   case PHASE_ANSWER:
     *fault = FAULT_FIRST;
     return after(t->connected, t->limits.first);
@@ -225,6 +225,18 @@ static Transfer *new_transfer(Multi *m) {
   return t;
 }
 
+/* Nothing has come of it yet. */
+static void reset(Transfer *t) {
+  t->phase = PHASE_CONNECT;
+  t->fault = FAULT_NONE;
+  t->result = CURLE_OK;
+  t->connected = t->first = t->last = t->opened = 0;
+  t->received = 0;
+  t->status = 0;
+  t->paused = false;
+  t->error[0] = '\0';
+}
+
 Transfer *transfer_take(Multi *m, Transfer **owner) {
   Transfer *t = m->spare;
   if (t) {
@@ -235,26 +247,31 @@ Transfer *transfer_take(Multi *m, Transfer **owner) {
     t = new_transfer(m);
     if (t == NULL) return NULL;
   }
-  t->phase = PHASE_CONNECT;
-  t->fault = FAULT_NONE;
-  t->result = CURLE_OK;
-  t->connected = t->first = t->last = t->opened = 0;
-  t->received = 0;
-  t->status = 0;
-  t->paused = false;
+  reset(t);
   t->waiter = NULL;
-  t->error[0] = '\0';
   t->owner = owner;
   *owner = t;
   return t;
 }
 
-bool transfer_start(Transfer *t) {
-  t->started = now(t);
-  if (!set_timer(t)) return false;
-  if (!multi_add(t->multi, t)) return false;
+static bool start(Transfer *t) {
+  t->began = now(t);
+  if (!set_timer(t) || !multi_add(t->multi, t)) return false;
   await(t, true);
   return true;
+}
+
+bool transfer_start(Transfer *t) {
+  t->started = now(t);
+  return start(t);
+}
+
+bool transfer_again(Transfer *t) {
+  if (t->link) multi_remove(t->multi, t);
+  reset(t);
+  bytes_clear(&t->head, KEPT_BYTES);
+  bytes_clear(&t->body, KEPT_BYTES);
+  return start(t);
 }
 
 /* ---- reading ----------------------------------------------------------- */
@@ -314,6 +331,7 @@ void transfer_done(Transfer *t, CURLcode result) {
   if (t->link) multi_remove(t->multi, t);
   t->phase = PHASE_DONE;
   t->result = result;
+  if (result == CURLE_OK && t->status < 200) t->fault = FAULT_CUT;
   t->last = now(t);
   api->timer_stop(t->multi->worker, &t->timer);
   await(t, false);

@@ -30,6 +30,8 @@ typedef enum Fault {
   FAULT_TOTAL,
   FAULT_BODY, /* sizes */
   FAULT_HEADERS,
+  FAULT_CUT,       /* it ended within the headers */
+  FAULT_REDIRECTS, /* too many */
   FAULT_MEMORY
 } Fault;
 
@@ -56,13 +58,15 @@ struct Transfer {
   Fault fault;
   CURLcode result; /* when done */
   Limits limits;
-  llmpool_timer timer;                     /* of the nearest limit */
-  int64_t started, connected, first, last; /* ns; `last` bytes came */
+  llmpool_timer timer; /* of the nearest limit */
+  int64_t started, began, connected, first,
+      last;         /* ns; `began`: this hop; `last`: bytes */
   int64_t opened;   /* a socket was made for it; 0: none was */
   Bytes head, body; /* body: what was not read yet */
   size_t received;  /* bytes of the body so far */
   long status;
   Lines lines;
+  uint8_t hops; /* redirects that may still be followed */
   bool stream;  /* the reader takes it piece by piece */
   bool paused;  /* the reader is behind */
   bool awaited; /* counted by multi_await */
@@ -76,6 +80,8 @@ struct Transfer {
 Transfer *transfer_take(Multi *multi, Transfer **owner);
 /* Starts it with what was set on it. False: curl refused. */
 bool transfer_start(Transfer *transfer);
+/* The same for another hop of the same exchange. */
+bool transfer_again(Transfer *transfer);
 /* Closes its connection unless all was read, and gives it back; the owner has
 ** none afterwards. */
 void transfer_end(Transfer *transfer);
@@ -89,6 +95,10 @@ void transfer_free(Transfer *transfer);
 void transfer_trust(Transfer *transfer, const char *ca_file);
 /* The reader took `length` bytes of the body. */
 void transfer_take_body(Transfer *transfer, size_t length);
+/* Where its answer says to ask, if it does; http and https only. */
+const char *redirect_target(const Transfer *transfer);
+/* Asks there. False: no memory. */
+bool transfer_redirect(Transfer *transfer, const char *target);
 /* Adds a line "name: value" to the request. False: no memory. */
 bool lines_add(Lines *lines, const char *name, size_t name_length,
                const char *value, size_t length);

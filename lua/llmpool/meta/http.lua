@@ -39,6 +39,7 @@ local response = {}
 ---@field timeout? number|llmpool.http.timeouts a number is the total
 ---@field max_bytes? integer of the body; default 64 MiB, a stream has no limit
 ---@field stream? boolean answer when the headers are there
+---@field follow? boolean redirects, at most ten; secrets stay behind
 ---@field on_cancel? "close"|"drain" what a cancelled task does to it
 ---@field http2? boolean over TLS, where the server knows it; default true
 ---@field proxy? string instead of http_proxy and so on; "" for none

@@ -1,0 +1,324 @@
+-- llmpool.http in the world: redirects, certificates, proxies, the end of the
+-- program with requests under way.
+
+local llmpool = require "llmpool"
+local found, http = pcall(require, "llmpool.http")
+
+local program = os.getenv "LLMPOOL" or "build/llmpool"
+
+local function run(command)
+  local pipe = assert(io.popen("{ " .. command .. "; } 2>&1"))
+  local output = pipe:read "a"
+  local _, how, code = pipe:close()
+  return output, how == "exit" and code or how .. " " .. code
+end
+
+-- What requests of whoever runs the tests may need is not for these.
+local CLEAN = "-u CURL_CA_BUNDLE -u SSL_CERT_FILE -u http_proxy " ..
+  "-u https_proxy -u HTTPS_PROXY -u all_proxy -u ALL_PROXY -u no_proxy " ..
+  "-u NO_PROXY"
+
+-- Runs a script of its own in the program, with a function `http` there.
+local function script(code, environment)
+  local name = os.tmpname()
+  local file <close> = assert(io.open(name, "w"))
+  file:write('local llmpool, http = require "llmpool", require "llmpool.http"\n',
+             code)
+  file:close()
+  local output, status = run(("env %s %s timeout 20 %s %s"):format(
+    CLEAN, environment or "", program, name))
+  os.remove(name)
+  return output, status
+end
+
+describe("llmpool.http in the world", function()
+  if not found then
+    it("needs the module", function() pending(http) end)
+    return
+  end
+
+  local json = require "llmpool.json"
+  local http_server = require "spec.support.http_server"
+  local server
+
+  setup(function()
+    server = http_server.start()
+  end)
+
+  teardown(function()
+    server.stop()
+  end)
+
+  describe("redirects", function()
+    local other
+
+    setup(function() other = http_server.start() end)
+    teardown(function() other.stop() end)
+
+    local function redirected(status, to, request)
+      request = request or {}
+      request.url = ("%s/redirect?status=%d&to=%s"):format(server.url, status,
+                                                            to)
+      if request.follow == nil then request.follow = true end
+      local response = http.request(request)
+      return response, response.status == 200 and json.decode(
+        request.stream and response:read "a" or response.body)
+    end
+
+    it("are answers unless they are followed", function()
+      local response = redirected(302, "/echo", { follow = false })
+      assert.equal(302, response.status)
+      assert.equal("/echo", response.headers.location)
+      assert.equal("moved", response.body)
+    end)
+
+    it("are followed, to relative places too", function()
+      for _, status in ipairs { 301, 302, 303, 307, 308 } do
+        local _, got = redirected(status, "/echo")
+        assert.equal("/echo", got.target)
+        _, got = redirected(status, server.url .. "/echo", { stream = true })
+        assert.equal("/echo", got.target)
+      end
+    end)
+
+    it("keep the method only where it may be kept", function()
+      for status, method in pairs { [301] = "GET", [302] = "GET",
+                                    [303] = "GET", [307] = "POST",
+                                    [308] = "POST" } do
+        local _, got = redirected(status, "/echo", { body = "x",
+          headers = { ["content-type"] = "text/x", ["x-a"] = "b" } })
+        assert.equal(method, got.method)
+        assert.equal(method == "POST" and "x" or "", got.body)
+        assert.equal(method == "POST" and "text/x" or nil,
+                     got.headers["content-type"])
+        assert.equal("b", got.headers["x-a"])
+      end
+      local _, got = redirected(302, "/echo", { method = "PUT", body = "x" })
+      assert.equal("PUT", got.method)
+    end)
+
+    it("take no secret to another server", function()
+      local headers = { authorization = "a", Cookie = "b", ["X-API-Key"] = "c",
+                        ["x-goog-api-key"] = "d", ["api-key"] = "e",
+                        ["x-other"] = "f" }
+      local _, got = redirected(307, other.url .. "/echo",
+                                { headers = headers, body = "x" })
+      assert.equal("x", got.body)
+      assert.equal("f", got.headers["x-other"])
+      for name in pairs(headers) do
+        if name ~= "x-other" then assert.is_nil(got.headers[name:lower()]) end
+      end
+      _, got = redirected(307, "/echo", { headers = headers })
+      assert.equal("a", got.headers.authorization)
+      assert.equal("c", got.headers["x-api-key"])
+    end)
+
+    it("are not followed for ever, nor to other schemes", function()
+      local ok, err = pcall(redirected, 302, "/loop")
+      assert.is_false(ok)
+      assert.equal("malformed", err.kind)
+      assert.truthy(err.message:find "more than 10 redirects")
+      assert.equal(302, redirected(302, "file:///etc/passwd").status)
+      assert.equal(302, redirected(302, "ftp://x/").status)
+    end)
+  end)
+
+  describe("certificates", function()
+    local tls, directory
+
+    setup(function()
+      directory = run("mktemp -d"):gsub("%s", "")
+      local output, status = run(([[cd %s && openssl req -x509 -newkey ec \
+        -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -keyout ca.key \
+        -out ca.pem -subj /CN=authority && openssl req -newkey ec \
+        -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key.pem \
+        -out request.pem -subj /CN=server && printf \
+        'subjectAltName=IP:127.0.0.1\n' > names && openssl x509 -req -days 2 \
+        -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial \
+        -extfile names -out cert.pem]]):format(directory))
+      assert(status == 0, output)
+      tls = http_server.start(("--cert %s/cert.pem --key %s/key.pem"):format(
+        directory, directory), "https")
+    end)
+
+    teardown(function()
+      tls.stop { ca_file = directory .. "/ca.pem" }
+      run("rm -rf " .. directory)
+    end)
+
+    it("are checked", function()
+      local ok, err = pcall(http.request, tls.url .. "/echo")
+      assert.is_false(ok)
+      assert.equal("tls", err.kind)
+      assert.equal("connect", err.phase)
+      assert.truthy(err.message:find "no trusted connection", err.message)
+      ok, err = pcall(http.request, {
+        url = ("https://localhost:%d/echo"):format(tls.port),
+        ca_file = directory .. "/ca.pem" })
+      assert.is_false(ok)
+      assert.equal("tls", err.kind) -- the name is another
+      ok, err = pcall(http.request, { url = tls.url,
+                                      ca_file = directory .. "/none" })
+      assert.is_false(ok)
+      assert.equal("tls", err.kind)
+    end)
+
+    it("may come from a file of one's own", function()
+      local first, second
+      for _ = 1, 2 do
+        local response = http.request { url = tls.url .. "/echo",
+                                        ca_file = directory .. "/ca.pem" }
+        assert.equal(200, response.status)
+        assert.equal("1.1", response.version)
+        first, second = second, json.decode(response.body).connection
+      end
+      assert.equal(first, second)
+      -- and is for that request only
+      local ok, err = pcall(http.request, tls.url .. "/echo")
+      assert.is_false(ok)
+      assert.equal("tls", err.kind)
+    end)
+
+    it("may come from the environment's file #host", function()
+      for _, name in ipairs { "CURL_CA_BUNDLE", "SSL_CERT_FILE" } do
+        local output = script(
+          ("print(http.request('%s/echo').status)"):format(tls.url),
+          ("%s=%s/ca.pem"):format(name, directory))
+        assert.equal("200\n", output)
+      end
+    end)
+
+    it("do not hide a body that is cut off", function()
+      local request = tls.raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab",
+                              { then_ = "close" },
+                              { ca_file = directory .. "/ca.pem" })
+      local ok, err = pcall(http.request, request)
+      assert.is_false(ok)
+      assert.equal("truncated", err.kind)
+      request = tls.raw("HTTP/1.1 200 OK\r\n\r\nab", { then_ = "reset" },
+                        { ca_file = directory .. "/ca.pem" })
+      ok, err = pcall(http.request, request)
+      assert.is_false(ok)
+      assert.truthy(err.kind == "truncated" or err.kind == "reset", err.kind)
+    end)
+  end)
+
+  describe("proxies", function()
+    it("are used as an option says", function()
+      local response = http.request { url = "http://nothing.invalid/x?a=b",
+                                      proxy = server.url }
+      assert.equal("http://nothing.invalid/x?a=b",
+                   json.decode(response.body).target)
+      -- and only for that request
+      local ok, err = pcall(http.request, "http://nothing.invalid/x")
+      assert.is_false(ok)
+      assert.equal("resolve", err.kind)
+    end)
+
+    it("are used as the environment says #host", function()
+      local code = [[
+        local ok, r = pcall(http.request, { url = "http://nothing.invalid/x",
+                                            proxy = arg[1] })
+        print(ok and r.body:match '"target": "(.-)"' or r.kind)
+      ]]
+      local proxy = "http_proxy=" .. server.url
+      assert.equal("http://nothing.invalid/x\n", script(code, proxy))
+      assert.equal("resolve\n", script(code, proxy .. " no_proxy=.invalid"))
+      assert.equal("resolve\n", script(code:gsub("arg%[1%]", "''"), proxy))
+    end)
+
+    it("are a failure of their own when they are not there", function()
+      local ok, err = pcall(http.request, { url = "http://nothing.invalid/x",
+                                            proxy = "http://127.0.0.1:1" })
+      assert.is_false(ok)
+      assert.equal("reset", err.kind)
+      ok, err = pcall(http.request, { url = "http://127.0.0.1:1/",
+                                      proxy = "http://nothing.invalid:1" })
+      assert.is_false(ok)
+      assert.equal("resolve", err.kind)
+    end)
+  end)
+
+  describe("the end of the program #host", function()
+    local function hanging()
+      return ("local request = { url = %q, method = 'POST', body = %q, " ..
+              "stream = arg.stream }\n"):format(server.url .. "/raw?then=hang",
+        "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
+    end
+
+    it("ends requests with it, in whatever way it comes", function()
+      for name, case in pairs {
+        ["a stream is open"] = { [[
+          request.stream = true
+          stream = http.request(request)
+          print(stream:read()) ]], "abc\n", 0 },
+        ["a task waits, os.exit"] = { [[
+          llmpool.spawn(http.request, request)
+          llmpool.sleep(0.05)
+          os.exit(3) ]], "", 3 },
+        ["a task waits, os.exit in order"] = { [[
+          llmpool.spawn(http.request, request)
+          llmpool.sleep(0.05)
+          os.exit(3, true) ]], "", 3 },
+        ["os.exit in a task"] = { [[
+          llmpool.spawn(http.request, request)
+          llmpool.spawn(function()
+            llmpool.sleep(0.05)
+            os.exit(4, true)
+          end) ]], "", 4 },
+        ["an error"] = { [[
+          llmpool.spawn(http.request, request)
+          llmpool.sleep(0.05)
+          error("over", 0) ]], "over", 1 },
+        ["a coroutine is left in a wait"] = { [[
+          request.stream = true
+          co = coroutine.wrap(function()
+            local s <close> = http.request(request)
+            coroutine.yield(s:read())
+            s:read()
+          end)
+          print(co()) ]], "abc\n", 0 },
+        ["a thread has a stream open"] = { [[
+          llmpool.thread(function(r)
+            r.stream = true
+            s = require "llmpool.http".request(r)
+            return s:read()
+          end, request):join()
+          print "joined" ]], "joined\n", 0 },
+        ["a finalizer asks"] = { [[
+          request.timeout = 0.01
+          setmetatable({}, { __gc = function()
+            print(pcall(http.request, request))
+          end })
+          http.request(request.url:gsub("raw.*", "echo")) ]], "false\t", 0 },
+      } do
+        local output, status = script(hanging() .. case[1])
+        assert.equal(case[3], status, name .. ": " .. output)
+        assert.truthy(output:find(case[2], 1, true), name .. ": " .. output)
+      end
+    end)
+
+    it("comes by Ctrl-C while it waits #signals", function()
+      local output, status = script(hanging() .. [[
+        os.execute "(sleep 0.2; kill -INT $PPID) &"
+        http.request(request) ]])
+      assert.equal(1, status)
+      assert.truthy(output:find "interrupted!", output)
+    end)
+  end)
+
+  it("asks the interpreter for Lua, and curl for nothing else #once", function()
+    local build = os.getenv "LLMPOOL_BUILD" or "build"
+    local report = run("ldd -r " .. build .. "/modules/llmpool/http.so")
+    for symbol in report:gmatch "undefined symbol: ([%w_]+)" do
+      assert.truthy(symbol:find "^luaL?_", symbol)
+    end
+    assert.truthy(report:find "libcurl")
+    assert.is_nil(report:find "liblua")
+    local exported = run("nm -D --defined-only " .. build ..
+                         "/modules/llmpool/http.so")
+    assert.equal("luaopen_llmpool_http", exported:match "%S+ T (%S+)")
+    assert.is_nil(run("ldd " .. program):find "libcurl") -- nor at the start
+    assert.equal(llmpool, require "llmpool")
+  end)
+end)
