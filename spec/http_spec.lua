@@ -297,6 +297,40 @@ describe("llmpool.http", function()
       for i = 1, 4 do assert.equal(i * 325, threads[i]:join()) end
     end)
 
+    it("bears 1,000 requests in flight over four threads", function()
+      local pipe <close> = assert(io.popen "ulimit -n")
+      local files = pipe:read "n" or math.huge -- "unlimited"
+      local n = files >= 1500 and 250 or 100
+      local threads, since = {}, llmpool.now()
+      for i = 1, 4 do
+        threads[i] = llmpool.thread(function(url, body, n)
+          local client, tasks = require "llmpool.http", require "llmpool"
+          local whole = 0
+          tasks.scope(function(s)
+            for _ = 1, n do
+              s:spawn(function()
+                local r = client.request { url = url, body = body }
+                if r.body == "whole" then whole = whole + 1 end
+              end)
+            end
+          end)
+          return whole
+        end, server.url .. "/raw?delay=1.5",
+          "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole", n)
+      end
+      for i = 1, 4 do assert.equal(n, threads[i]:join()) end
+      local open, first_closed = 0, math.huge
+      for _, c in ipairs(server.connections()) do
+        if c.opened >= since then
+          open = open + 1
+          if c.closed ~= json.null then
+            first_closed = math.min(first_closed, c.closed)
+          end
+        end
+      end
+      assert.is_true(open >= 4 * n and first_closed >= since + 1.5, open)
+    end)
+
     it("refuses where nobody may wait, and in virtual time", function()
       local task = llmpool.spawn(function()
         table.sort({ 1, 2, 3 }, function() http.request(server.url) end)

@@ -28,6 +28,7 @@ static inline bool bytes_reserve(Bytes *b, size_t more) {
 }
 
 static inline bool bytes_add(Bytes *b, const void *from, size_t length) {
+  if (length == 0) return true;
   if (!bytes_reserve(b, length)) return false;
   memcpy(b->at + b->length, from, length);
   b->length += length;

@@ -30,6 +30,7 @@ void sse_free(Sse *sse) {
 /* ---- texts ------------------------------------------------------------- */
 
 static bool add(SseText *text, const char *bytes, size_t length) {
+  if (length == 0) return true;
   if (text->room - text->length < length) {
     size_t room = text->room ? text->room * 2 : 256;
     while (room - text->length < length) room *= 2;
@@ -45,7 +46,7 @@ static bool add(SseText *text, const char *bytes, size_t length) {
 
 static bool set(SseText *text, const char *bytes, size_t length) {
   text->length = 0;
-  return length == 0 || add(text, bytes, length);
+  return add(text, bytes, length);
 }
 
 /* ---- fields ------------------------------------------------------------ */
@@ -58,7 +59,7 @@ static SseStatus add_data(Sse *sse, const char *value, size_t length) {
   if (!fits(sse, length + 1)) return SSE_TOO_LARGE;
   if (sse->has_data && !add(&sse->data, "\n", 1)) return SSE_NO_MEMORY;
   sse->has_data = true;
-  if (length > 0 && !add(&sse->data, value, length)) return SSE_NO_MEMORY;
+  if (!add(&sse->data, value, length)) return SSE_NO_MEMORY;
   return SSE_MORE;
 }
 
@@ -149,7 +150,7 @@ static SseStatus end_line(Sse *sse, const char *at, const char *stop) {
   size_t length = (size_t)(stop - at);
   if (sse->line.length == 0) return take_line(sse, at, length);
   if (!fits(sse, length)) return SSE_TOO_LARGE;
-  if (length > 0 && !add(&sse->line, at, length)) return SSE_NO_MEMORY;
+  if (!add(&sse->line, at, length)) return SSE_NO_MEMORY;
   length = sse->line.length;
   sse->line.length = 0;
   return take_line(sse, sse->line.at, length);
