@@ -1,6 +1,6 @@
--- The README tells the truth: every block of commands (```sh) or of Lua
--- (```lua) that is followed by a block of output (```text) is run, and must
--- print that. In the output, `...` in a line stands for any text, and a line
+-- The README tells the truth, and so does every page of lua/llmpool/doc: every
+-- block of commands (```sh) or of Lua (```lua) that is followed by a block of
+-- output (```text) is run, and must print that. In the output, `...` in a line stands for any text, and a line
 -- that is only `...` for any lines. A block without output is not run.
 --
 -- sh blocks run from the root of the checkout with `sh -e`; lua blocks run
@@ -91,10 +91,9 @@ local function expect(block)
   end
 end
 
-describe("README.md #readme", function()
-  local markdown = read "README.md"
+-- A test for every block with output; returns how many.
+local function test_blocks(markdown)
   local runnable = 0
-
   for _, block in ipairs(blocks_of(markdown)) do
     if block.output and (block.language == "sh" or block.language == "lua")
     then
@@ -104,6 +103,12 @@ describe("README.md #readme", function()
       end)
     end
   end
+  return runnable
+end
+
+describe("README.md #readme", function()
+  local markdown = read "README.md"
+  local runnable = test_blocks(markdown)
 
   it("shows commands with their output", function()
     assert.is_true(runnable > 0)
@@ -114,6 +119,15 @@ describe("README.md #readme", function()
     assert.truthy(markdown:find("sh scripts/test.sh", 1, true))
   end)
 end)
+
+-- The pages of the documentation are held to the same.
+local pages = assert(io.popen "ls lua/llmpool/doc/*.md 2>/dev/null")
+for path in pages:lines() do
+  describe(path .. " #once #host", function()
+    test_blocks(read(path))
+  end)
+end
+pages:close()
 
 describe("the reading of a README #once", function()
   it("finds the output of a block", function()
