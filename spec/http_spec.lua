@@ -118,7 +118,8 @@ describe("llmpool.http", function()
         { { url = "http://a/", method = "" }, "method must be a word" },
         { { url = "http://a/", method = ("X"):rep(16) },
           "method must be a word" },
-        { { url = "http://a/", body = {} }, "body must be a string, got table" },
+        { { url = "http://a/", body = {} },
+          "body must be a string, got table" },
         { { url = "http://a/", headers = "x" }, "headers must be a table" },
         { { url = "http://a/", headers = { "x: y" } },
           "headers must be a table {name = value}" },
@@ -221,7 +222,8 @@ describe("llmpool.http", function()
     it("may have no body", function()
       for _, head in ipairs { "HTTP/1.1 204 No Content\r\n\r\n",
                               "HTTP/1.1 304 Not Modified\r\n\r\n",
-                              "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" } do
+                              "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" ..
+                                "\r\n" } do
         local response = http.request(server.raw(head))
         assert.equal("", response.body)
       end
@@ -303,11 +305,11 @@ describe("llmpool.http", function()
       local n = files >= 1500 and 250 or 100
       local threads, since = {}, llmpool.now()
       for i = 1, 4 do
-        threads[i] = llmpool.thread(function(url, body, n)
+        threads[i] = llmpool.thread(function(url, body, count)
           local client, tasks = require "llmpool.http", require "llmpool"
           local whole = 0
           tasks.scope(function(s)
-            for _ = 1, n do
+            for _ = 1, count do
               s:spawn(function()
                 local r = client.request { url = url, body = body }
                 if r.body == "whole" then whole = whole + 1 end

@@ -22,8 +22,8 @@ local CLEAN = "-u CURL_CA_BUNDLE -u SSL_CERT_FILE -u http_proxy " ..
 local function script(code, environment)
   local name = os.tmpname()
   local file <close> = assert(io.open(name, "w"))
-  file:write('local llmpool, http = require "llmpool", require "llmpool.http"\n',
-             code)
+  file:write('local llmpool = require "llmpool"\n',
+             'local http = require "llmpool.http"\n', code)
   file:close()
   local output, status = run(("env %s %s timeout 20 %s %s"):format(
     CLEAN, environment or "", program, name))

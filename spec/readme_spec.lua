@@ -1,6 +1,7 @@
 -- The README tells the truth, and so does every page of lua/llmpool/doc: every
 -- block of commands (```sh) or of Lua (```lua) that is followed by a block of
--- output (```text) is run, and must print that. In the output, `...` in a line stands for any text, and a line
+-- output (```text) is run, and must print that. In the output, `...` in a line
+-- stands for any text, and a line
 -- that is only `...` for any lines. A block without output is not run.
 --
 -- sh blocks run from the root of the checkout with `sh -e`; lua blocks run
