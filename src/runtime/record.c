@@ -222,10 +222,20 @@ static double add_span(Record *r, double *area, int64_t from_ns,
   return weight * (double)(until_ns - from_ns) / 1e9;
 }
 
+/* Every bucket from the last change until now has seen this depth. */
+static void set_most(Record *r, RecordModel *m, int64_t until_ns) {
+  int64_t i = (m->since_ns - r->start_ns) / r->width_ns;
+  int64_t last = (until_ns - r->start_ns) / r->width_ns;
+  for (i = i < 0 ? 0 : i; i <= last; i++)
+    if (m->depth > m->depth_max[i]) m->depth_max[i] = m->depth;
+}
+
 static void set_depth(Record *r, RecordModel *m, uint32_t depth, int64_t now) {
-  if (m->depth > 0)
-    m->depth_sum += add_span(r, m->depth_area, m->since_ns, now, m->depth);
   stretch(r, now);
+  if (m->depth > 0) {
+    m->depth_sum += add_span(r, m->depth_area, m->since_ns, now, m->depth);
+    set_most(r, m, now);
+  }
   int64_t i = (now - r->start_ns) / r->width_ns;
   m->since_ns = now;
   m->depth = depth;

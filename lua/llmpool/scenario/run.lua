@@ -125,13 +125,7 @@ end
 local function router_of(scenario, pool, policy)
   local options = { pool = pool, policy = policy, strict = true }
   for key, value in pairs(scenario.router or {}) do options[key] = value end
-  local llmpool = require "llmpool"
-  if not llmpool.router then
-    return { generate = function(_, request)
-      return pool:generate(policy(request), request)
-    end }
-  end
-  return llmpool.router(options)
+  return require "llmpool".router(options)
 end
 
 local function play(scenario, options)

@@ -1,0 +1,159 @@
+-- `llmpool sim` at the command line: reports, comparisons, files, exit codes,
+-- and what it says of mistakes.
+
+local host = require "spec.host.support"
+
+local FILES = {
+  ["s.lua"] = [[
+    local scenario = require "llmpool.scenario"
+    local set = scenario.settings { rate = 1.5 }
+    return scenario {
+      name = "small", duration = 100,
+      models = {
+        m = { clients = scenario.clients(2, {
+          latency = { "exponential", mean = 1 } }) },
+        n = { clients = { { id = "x", latency = 2 } } },
+      },
+      policy = "m",
+      traffic = { "poisson", rate = set.rate, tenant = "t" },
+      expect = { "served_rate == 1", "failed == 0" },
+    }]],
+  ["fails.lua"] = [[
+    local scenario = require "llmpool.scenario"
+    return scenario {
+      name = "small", duration = 10, traffic = { "constant", rate = 1 },
+      models = { m = { clients = { { id = "a", latency = 1 } } } },
+      expect = { "latency.p95 < 0.5", "served_rate == 1" },
+    }]],
+  ["bad.lua"] = [[
+    local scenario = require "llmpool.scenario"
+    return scenario {
+      models = { m = { clients = { { id = "a" } } } },
+      trafic = { "poisson", rate = 1 },
+    }]],
+  ["p.lua"] = "return function(request, view)\n  return 'n'\nend\n",
+  ["raises.lua"] = "return function(request, view)\n  error 'no idea'\nend\n",
+  ["wrong.lua"] = "return function(request, view) return 'nn' end\n",
+  ["none.lua"] = "local x = 1\n",
+}
+
+local function matches(pattern)
+  return function(text) return text:find(pattern) ~= nil end
+end
+
+local rows = {
+  { "reports", args = "sim s.lua", ended = "exit 0", err = "",
+    out = matches "^small, policy m, seed 1, .*requests.*latency.*hash %x+" },
+  { "fails when an expectation does", args = "sim fails.lua",
+    ended = "exit 1", err = "", out = matches
+    "FAIL  latency.p95 < 0.5\n      expected latency.p95 < 0.5, got 1\nok" },
+  { "takes settings", args = "sim s.lua --set rate=0.01 --json",
+    ended = "exit 0", out = matches '"requests": [0-3],' },
+  { "compares policies, seed by seed", ended = "exit 0",
+    args = "sim s.lua --policy m --policy p.lua --seeds 3 --width 120 "
+      .. "--set rate=0.1",
+    out = matches "small: m, p, 3 seeds from 1.*latency mean .*%+%- .*paired" },
+  { "compares in a narrow window", ended = "exit 0",
+    args = "sim s.lua --policy m --policy p.lua --width 40 --set rate=0.1",
+    out = matches "\np, against m\n" },
+  { "needs a scenario", args = "sim", ended = "exit 1", out = "",
+    err = matches "sim: which scenario%?" },
+  { "names the nearest option", args = "sim s.lua --sedes 3",
+    ended = "exit 1", out = "", err = matches "did you mean '%-%-seeds'" },
+  { "wants numbers", args = "sim s.lua --seed x", ended = "exit 1", out = "",
+    err = matches "%-%-seed must be a whole number, got 'x'" },
+  { "wants names of settings", args = "sim s.lua --set rat=1",
+    ended = "exit 1", out = "", err = matches "did you mean 'rate'" },
+  { "wants NAME=VALUE", args = "sim s.lua --set rate", ended = "exit 1",
+    out = "", err = matches "takes NAME=VALUE" },
+  { "is either real or live", args = "sim s.lua --real --live",
+    ended = "exit 1", out = "", err = matches "exclude each other" },
+  { "needs live clients for --live", args = "sim s.lua --live",
+    ended = "exit 1", out = "", err = matches "no live clients" },
+  { "names the line of a mistake", args = "sim bad.lua", ended = "exit 1",
+    out = "", err = matches "sim: bad.lua:2: .*did you mean 'traffic'" },
+  { "names a script that is not there", args = "sim x.lua", ended = "exit 1",
+    out = "", err = matches "sim: cannot open x.lua" },
+  { "names the line of a policy that raises", args =
+    "sim s.lua --policy raises.lua", ended = "exit 1", out = "",
+    err = matches "raises.lua:2: no idea" },
+  { "names a model that does not exist", args =
+    "sim s.lua --policy wrong.lua", ended = "exit 1", out = "",
+    err = matches 'wrong.lua:1.*model "nn", which is not registered' },
+  { "names a policy that does not exist", args = "sim s.lua --policy falback",
+    ended = "exit 1", out = "", err = matches "falback" },
+  { "names a file without a policy", args = "sim s.lua --policy none.lua",
+    ended = "exit 1", out = "", err = matches "none.lua returns nothing" },
+  { "runs in real time", args = "sim r.lua --real", ended = "exit 0",
+    files = { ["r.lua"] = [[return require "llmpool.scenario" {
+      name = "real", traffic = { "constant", rate = 50, count = 5 },
+      models = { m = { clients = { { id = "a", latency = 0.01 } } } },
+      expect = { "served == 5", "seconds < 10" } }]] },
+    out = matches "^real, .* in real time\n" },
+  { "goes against live clients", args = "sim r.lua --live", ended = "exit 0",
+    files = { ["r.lua"] = [[return require "llmpool.scenario" {
+      name = "live", traffic = { "constant", rate = 50, count = 5 },
+      models = { m = { clients = { { id = "a", latency = 99 } }, live = {
+        { id = "b", generate = function() return "ok", {} end } } } },
+      expect = { "served == 5", "clients.b.lends == 5" } }]] },
+    out = matches "against real upstreams\n" },
+}
+
+describe("llmpool sim:", function()
+  setup(host.open)
+  teardown(host.close)
+
+  for _, row in ipairs(rows) do
+    it(row[1], function()
+      local files = {}
+      for name, text in pairs(FILES) do files[name] = text end
+      for name, text in pairs(row.files or {}) do files[name] = text end
+      row.files = files
+      host.expect(row)
+    end)
+  end
+
+  it("writes pictures and traces", function()
+    host.expect { sh = [[
+      set -e
+      "$LUA" sim s.lua --timeline t.svg --trace t.json >/dev/null
+      head -c 4 t.svg; tail -c 7 t.svg; head -c 2 t.json
+      "$LUA" sim s.lua --policy m --policy p.lua --timeline u.svg >/dev/null
+      ls u*.svg]], files = FILES, ended = "exit 0",
+      out = '<svg</svg>\n{"u-p.svg\nu.svg\n', err = "" }
+  end)
+
+  it("shows the same on every run, at every width", function()
+    local function report(width)
+      return host.run(host.program, { files = FILES,
+        args = "sim s.lua --seed 7 --width " .. width }).out
+    end
+    local hash
+    for width = 40, 200, 20 do
+      local text = report(width)
+      local found = text:match "hash (%x+)"
+      hash = hash or found
+      assert.equal(hash, found)
+      for line in text:gmatch "[^\n]+" do
+        assert.is_true(utf8.len(line) <= width, line)
+      end
+    end
+  end)
+
+  it("has its help on one screen", function()
+    local help = host.run(host.program, { args = "sim --help" })
+    assert.equal("exit 0", help.ended)
+    assert.is_true(select(2, help.out:gsub("\n", "")) <= 24)
+  end)
+
+  it("stops in order when it is interrupted", function()
+    host.expect { files = { ["long.lua"] = [[
+      return require "llmpool.scenario" { duration = 1e9,
+        models = { m = { clients = { { id = "a", latency = 0.001 } } } },
+        traffic = { "poisson", rate = 100 } }]] },
+      sh = [["$LUA" sim long.lua >out.txt 2>err.txt &
+        sleep 0.7; kill -INT $!; wait $!; echo $?
+        grep -c interrupted err.txt]],
+      ended = "exit 0", out = "1\n1\n" }
+  end)
+end)
