@@ -30,11 +30,10 @@ pool:register_model("model", {
 local first, second = pool:acquire "model", pool:acquire "model"
 
 local served = 0
+local function serve() served = served + 1 end
 local function wait_in_line(number)
-  pool:get_client("model", function()
-    served = served + 1
-    assert(served == number, "served out of order")
-  end)
+  pool:get_client("model", serve)
+  assert(served == number, "served out of order")
 end
 
 collectgarbage()
