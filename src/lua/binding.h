@@ -1,11 +1,14 @@
 /*
 ** binding.h - what the files of src/lua share: one Binding a Lua state.
 **
-** A guard is the owner of one lease: a userdata that no script sees, with the
-** waiter in it, made before the permit is asked for, reused afterwards. A
-** client is what scripts see: a small fresh userdata for every lease that names
-** a slot and a serial number; the slot says whether that lease is still out.
-** So a client can outlive its lease, and its guard, without harm.
+** A guard is the owner of one lease: memory of the binding's, with the waiter
+** in it, taken before the permit is asked for and reused afterwards. It has an
+** owner in turn, who ends it whatever happens: the task, where the running
+** coroutine is the task's own, or a holder, a userdata that no script sees, in
+** a slot to be closed or in a client from acquire. A client is what scripts
+** see: a small fresh userdata for every lease that names a guard and a serial
+** number; the guard says whether that lease is still out. So a client can
+** outlive its lease without harm. Guards are freed with the state only.
 */
 #ifndef LLMPOOL_BINDING_H
 #define LLMPOOL_BINDING_H
@@ -19,7 +22,7 @@
 
 #define POOL_TYPE "llmpool.pool"
 #define CLIENT_TYPE "llmpool.client"
-#define GUARD_TYPE "llmpool.guard"
+#define HOLDER_TYPE "llmpool.holder"
 #define SCOPE_TYPE "llmpool.scope"
 #define THREAD_TYPE "llmpool.thread"
 #define EVENTS_TYPE "llmpool.events"
@@ -28,29 +31,22 @@ typedef struct Binding Binding;
 typedef struct LuaPool LuaPool;
 typedef struct Guard Guard;
 
-typedef struct Slot {
-  Guard *guard;    /* NULL: free */
-  uint64_t serial; /* of the lease that is out; 0: none */
-  uint32_t next;   /* in the list of free ones */
-} Slot;
-
 struct Binding {
   Worker *worker;
-  LuaPool *pools; /* open in this state */
-  Slot *slots;
-  uint32_t slot_count, free_slot; /* free_slot == slot_count: none */
-  uint64_t serial;                /* of the last lease */
-  int cached;            /* guards on the shelf that is the 2nd upvalue */
-  Guard *quick;          /* free ones of the short way (quick.c) */
-  int quick_made;        /* of these, ever */
-  const LuaPool *recent; /* the pool that was last asked; or NULL */
+  LuaPool *pools;            /* open in this state */
+  struct GuardBlock *blocks; /* of all guards, the youngest first */
+  Guard *free;               /* guards without a lease */
+  uint64_t serial;           /* of the last lease */
+  int cached;                /* holders on the shelf, the 2nd upvalue */
+  bool has_spare;            /* a client lies there that names nothing yet */
+  const LuaPool *recent;     /* the pool that was last asked; or NULL */
   const void *pool_type, *client_type; /* metatables, for quick checks */
   const void *view_types[3];           /* of a view, its models and clients */
   struct Past *pasts;                  /* simulations that were (simulate.c) */
   bool trace_leaks; /* get_client records where it was called */
 };
 
-/* Several models in one wait; lives in a user value of the guard's. */
+/* Several models in one wait; the guard frees it. */
 typedef struct Choice {
   struct llm_group group; /* first: a node's group leads here */
   Guard *guard;
@@ -62,18 +58,22 @@ typedef struct Choice {
 struct Guard {
   llm_lease lease; /* first: a waiter leads here */
   Message wake;
-  Binding *binding;
-  Task *task;       /* who waits */
+  Task *task;       /* who asked, and waits */
+  Guard *next;      /* the task's next older one; or the next free one */
   const char *site; /* where it was asked for; or NULL */
-  Guard *next;      /* among the free ones of the short way */
-  uint32_t slot;
-  bool waiting; /* between LLM_WAIT and its end */
+  uint64_t serial;  /* of the client that names its lease; 0: none */
+  bool waiting;     /* between LLM_WAIT and its end */
   bool woken;
   bool making;   /* a check or create of Lua's is under way */
-  bool detached; /* owned by a client from acquire: the slot's close is mute */
-  bool is_quick; /* of the short way: its task owns the lease */
+  bool is_owned; /* by its task */
   bool tied;     /* something is to be told of the lease's end */
 };
+
+typedef struct Holder {
+  Guard *guard;  /* NULL: none */
+  bool detached; /* owned by a client from acquire: the slot's close is mute */
+  bool is_over;  /* its finalizer has run */
+} Holder;
 
 typedef struct KnownModel {
   const void *key;  /* lua_topointer of the name, which a user value holds */
@@ -110,70 +110,21 @@ typedef struct LuaSpec {
 } LuaSpec;
 
 /* Every function of ours has two upvalues: the binding, and the shelf, whose
-** user values are guards that wait for reuse and the clients' metatable. (A
-** table would do; its fields take twice as long to reach.) */
+** user values are holders that wait for reuse, a client that waits for its
+** lease, and the clients' metatable. (A table would do; its fields take twice
+** as long to reach.) */
 static inline Binding *binding_of(lua_State *L) {
   return (Binding *)lua_touserdata(L, lua_upvalueindex(1));
 }
 #define SHELF lua_upvalueindex(2)
-#define KEEP_GUARDS 64                /* ended ones, for reuse */
-#define CLIENT_META (KEEP_GUARDS + 1) /* where the clients' metatable lies */
+#define KEEP_HOLDERS 64                /* ended ones, for reuse */
+#define CLIENT_META (KEEP_HOLDERS + 1) /* where the clients' metatable lies */
+#define SPARE_CLIENT (KEEP_HOLDERS + 2)
+#define SHELF_SIZE SPARE_CLIENT
 
 /* lease.c */
 int f_get_client(lua_State *L);
 int f_acquire(lua_State *L);
-
-/* quick.c: the answer, or NOT_QUICK with the stack as it was. */
-#define NOT_QUICK (-1)
-int quick_get_client(lua_State *L, Binding *binding);
-int quick_acquire(lua_State *L, Binding *binding);
-
-/* guard.c */
-/* One more free guard of the short way; false: there are enough. */
-bool guard_make_quick(lua_State *L, Binding *binding);
-/* Lends it to a task whose end gives back what it still holds; and back. */
-static inline Guard *guard_take_quick(Binding *binding, Task *task) {
-  Guard *guard = binding->quick;
-  binding->quick = guard->next;
-  guard->task = task;
-  task->leases++;
-  return guard;
-}
-static inline void guard_free_quick(Guard *guard) {
-  guard->task->leases--;
-  guard->task = NULL;
-  guard->next = guard->binding->quick;
-  guard->binding->quick = guard;
-}
-void guard_reclaim(Worker *worker, Task *task);
-void guards_open(lua_State *L, Binding *binding);
-/* Pushes a guard without a lease, with user values for what it needs. */
-Guard *guard_take(lua_State *L, Binding *binding, int user_values);
-/* False: the collector has it, and its finalizer is still to come. */
-bool guard_is_alive(lua_State *L, const Guard *guard);
-/* Keeps a guard whose lease has ended, at stack index `index`, for reuse. */
-void guard_recycle(lua_State *L, Guard *guard, int index);
-void guard_wake(llm_waiter *waiter);
-/* Consumes the wake that is due, from whatever thread it comes. */
-void guard_await_wake(Guard *guard);
-/* Ends whatever the guard is in the middle of; the client is back. */
-void guard_end(lua_State *L, Guard *guard);
-/* Ends a lease that is held, with the hooks. */
-void guard_release(lua_State *L, Guard *guard, llm_return how);
-/* A new serial number for the guard's slot: older clients are void. */
-uint64_t guard_renew(Guard *guard);
-Guard *slot_guard(const Binding *binding, uint32_t slot, uint64_t serial);
-
-/* failure.c */
-/* Pushes the error object for a lease that FAILED; the value at `cause` (0:
-** none) is what the creator raised. */
-void push_failure(lua_State *L, const Guard *guard, int cause);
-void push_deadlock(lua_State *L, const Guard *guard);
-
-/* callopts.c: a call's options at `index`; what stays of them there must stay
-** until the call has been served */
-void check_ask(lua_State *L, int index, int64_t timeout_ns, llm_clock *clock,
-               llm_ask *ask);
 
 /* Lua functions that init.lua hands over, called by name. */
 typedef enum Helper {
@@ -192,21 +143,73 @@ void ties_open(lua_State *L, Binding *binding);
 /* The guard's lease ends: tells what is tied to it. Never raises. */
 void ties_end(lua_State *L, Guard *guard);
 
+/* quick.c: the answer, or NOT_QUICK with the stack as it was. */
+#define NOT_QUICK (-1)
+int quick_get_client(lua_State *L, Binding *binding);
+int quick_acquire(lua_State *L, Binding *binding);
+
+/* guard.c */
+void guards_open(lua_State *L, Binding *binding);
+/* A guard without a lease; raises without memory. It belongs to the running
+** task if `owned`, else to the holder that it is put into at once. */
+Guard *guard_take(lua_State *L, Binding *binding, bool owned);
+/* Nothing of it is under way any more. */
+void guard_free(Binding *binding, Guard *guard);
+/* Ends whatever it is in the middle of, and frees it; the client is back. */
+void guard_end(lua_State *L, Binding *binding, Guard *guard);
+/* Ends a lease that is held, with the hooks. */
+void guard_release(lua_State *L, Binding *binding, Guard *guard,
+                   llm_return how);
+/* The task gives up what it owns, which a holder gets. */
+void guard_disown(Guard *guard);
+/* Visits every guard there is, also those without a lease. */
+void guards_visit(const Binding *binding,
+                  void (*visit)(const Guard *guard, void *ud), void *ud);
+/* A task has ended without coming back to where it would free its guards. */
+void guard_reclaim(Worker *worker, Task *task);
+void guard_wake(llm_waiter *waiter);
+/* Consumes the wake that is due, from whatever thread it comes. */
+void guard_await_wake(Guard *guard);
+/* Runs a hook that may not wait, everything protected; false: it raised, the
+** error is on top. */
+bool run_hook(lua_State *L, Binding *binding, Guard *guard, Helper helper);
+
+/* Pushes a holder of nothing; a new one, in any C function. */
+Holder *push_holder(lua_State *L, Binding *binding);
+Holder *new_holder(lua_State *L);
+/* False: the collector has it, and its finalizer is still to come. */
+bool holder_is_alive(lua_State *L, const Holder *holder);
+/* Keeps it, at stack index `index`, for reuse: no slot to be closed has it. */
+void recycle_holder(lua_State *L, Binding *binding, int index);
+
+/* failure.c */
+/* Pushes the error object for a lease that FAILED; the value at `cause` (0:
+** none) is what the creator raised. */
+void push_failure(lua_State *L, const Guard *guard, int cause);
+/* `stats` are of the moment before the wait was given up. */
+void push_deadlock(lua_State *L, llm_model *model, const llm_stats *stats);
+
+/* callopts.c: a call's options at `index`; what stays of them there must stay
+** until the call has been served */
+void check_ask(lua_State *L, int index, int64_t timeout_ns, llm_clock *clock,
+               llm_ask *ask);
+
 /* client.c */
 void clients_open(lua_State *L, Binding *binding);
 /* What a script sees: the name of a lease. */
 typedef struct Client {
+  Guard *guard;
   uint64_t serial;
   uint64_t model; /* its uid: whom a second release is counted to */
-  uint32_t slot;
 } Client;
-/* Pushes one that names nothing yet, and lets it name the guard's lease. */
+/* Pushes one that names nothing yet; needs our two upvalues. */
 Client *new_client(lua_State *L, int user_values);
-void name_lease(Client *client, Guard *guard);
+/* The same in any C function, a little slower. */
+Client *new_client_anywhere(lua_State *L, int user_values);
+/* Lets it name the guard's present lease; older clients are void. */
+void name_lease(Binding *binding, Client *client, Guard *guard);
 /* The guard of a client whose lease is out; else raises. */
 Guard *check_client(lua_State *L, int index);
-/* Pushes a client for the guard's present lease. */
-void push_client(lua_State *L, Guard *guard, int user_values);
 /* The value at `index` is this state's instance of the place's client. */
 void set_instance(lua_State *L, llm_place *place, int index);
 

@@ -1,8 +1,8 @@
 /*
 ** client.c - what a script sees of a lease.
 **
-** One idea: a client is a name - a slot and a serial number - for a lease that
-** its guard owns, fresh for every lease. Used after that lease has ended it
+** One idea: a client is a name - a guard and a serial number - for a lease that
+** the guard owns, fresh for every lease. Used after that lease has ended it
 ** raises, also if the same API client is lent to the same caller again. The
 ** instance that does the work is this state's own, made from the client's spec
 ** when it is first needed and dropped when the place is renewed.
@@ -17,23 +17,29 @@
 static const char instances_key = 'I'; /* registry: place -> instance */
 static const char versions_key = 'V';  /* registry: place -> its version */
 
-Client *new_client(lua_State *L, int user_values) {
+static Client *new_name(lua_State *L, int user_values) {
   Client *client = lua_newuserdatauv(L, sizeof *client, user_values);
-  client->serial = client->model = 0;
-  client->slot = 0;
+  *client = (Client){NULL, 0, 0};
+  return client;
+}
+
+Client *new_client(lua_State *L, int user_values) {
+  Client *client = new_name(L, user_values);
   lua_getiuservalue(L, SHELF, CLIENT_META); /* quicker than by its name */
   lua_setmetatable(L, -2);
   return client;
 }
 
-void name_lease(Client *client, Guard *guard) {
-  client->slot = guard->slot;
-  client->model = llm_model_uid(guard->lease.model);
-  client->serial = guard_renew(guard);
+Client *new_client_anywhere(lua_State *L, int user_values) {
+  Client *client = new_name(L, user_values);
+  luaL_setmetatable(L, CLIENT_TYPE);
+  return client;
 }
 
-void push_client(lua_State *L, Guard *guard, int user_values) {
-  name_lease(new_client(L, user_values), guard);
+void name_lease(Binding *b, Client *client, Guard *guard) {
+  client->guard = guard;
+  client->model = llm_model_uid(guard->lease.model);
+  client->serial = guard->serial = ++b->serial;
 }
 
 static Client *to_client(lua_State *L, int index) {
@@ -46,12 +52,13 @@ static Client *to_client(lua_State *L, int index) {
   return client;
 }
 
-static Guard *find_guard(lua_State *L, const Client *client) {
-  return slot_guard(binding_of(L), client->slot, client->serial);
+static Guard *find_guard(const Client *client) {
+  Guard *guard = client->guard;
+  return guard && guard->serial == client->serial ? guard : NULL;
 }
 
 Guard *check_client(lua_State *L, int index) {
-  Guard *guard = find_guard(L, to_client(L, index));
+  Guard *guard = find_guard(to_client(L, index));
   if (guard == NULL)
     luaL_error(L, "this client was returned: its lease has ended (it lasts as "
                   "long as the callback, or until it is released or closed)");
@@ -151,7 +158,7 @@ static int m_cool_down(lua_State *L) {
   Guard *guard = check_client(L, 1);
   int64_t span = check_seconds(L, 2, 2, "a rest");
   llm_model *model = guard->lease.model;
-  int64_t now = world_now(guard->binding->worker->world);
+  int64_t now = world_now(binding_of(L)->worker->world);
   llm_model_cool_down(model, llm_place_id(guard->lease.place),
                       llm_time_after(now, span));
   return 0;
@@ -163,13 +170,17 @@ static int m_retire(lua_State *L) {
   return 0;
 }
 
-/* The client of an acquire owns its guard; that of a callback does not. A guard
-** is not to be used again where a finalizer of the user's ends the lease while
-** its own is due. */
-static void end_lease(lua_State *L, Guard *guard, bool reuse) {
-  guard_release(L, guard, LLM_KEEP);
+/* The client of an acquire owns its guard, through a holder; that of a callback
+** does not. A holder is not to be used again where a finalizer of the user's
+** ends the lease while its own is due. */
+static void end_lease(lua_State *L, Guard *guard, bool may_be_over) {
+  Binding *b = binding_of(L);
+  guard_release(L, b, guard, LLM_KEEP);
   if (lua_getiuservalue(L, 1, 1) != LUA_TUSERDATA) return;
-  if (reuse) guard_recycle(L, guard, -1);
+  Holder *holder = lua_touserdata(L, -1);
+  holder->guard = NULL;
+  guard_free(b, guard);
+  if (!may_be_over || holder_is_alive(L, holder)) recycle_holder(L, b, -1);
   lua_pushnil(L);
   lua_setiuservalue(L, 1, 1);
 }
@@ -182,12 +193,12 @@ static void count_double(lua_State *L, const Client *client) {
 
 static int m_release(lua_State *L) {
   Client *client = to_client(L, 1);
-  Guard *guard = find_guard(L, client);
+  Guard *guard = find_guard(client);
   if (guard == NULL) {
     count_double(L, client);
     return luaL_error(L, "this client was released already");
   }
-  end_lease(L, guard, guard_is_alive(L, guard));
+  end_lease(L, guard, true);
   return 0;
 }
 
@@ -199,13 +210,13 @@ static int mm_close(lua_State *L) {
   if (client == NULL || !lua_getmetatable(L, 1) ||
       lua_topointer(L, -1) != binding_of(L)->client_type)
     luaL_typeerror(L, 1, "client");
-  Guard *guard = find_guard(L, client);
-  if (guard) end_lease(L, guard, true);
+  Guard *guard = find_guard(client);
+  if (guard) end_lease(L, guard, false);
   return 0;
 }
 
 static int mm_tostring(lua_State *L) {
-  const Guard *guard = find_guard(L, to_client(L, 1));
+  const Guard *guard = find_guard(to_client(L, 1));
   if (guard)
     lua_pushfstring(L, "client (%s/%s, lent)",
                     llm_model_name(guard->lease.model),
@@ -234,7 +245,7 @@ static int mm_index(lua_State *L) {
   const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
   lua_pushvalue(L, 2);
   if (lua_rawget(L, lua_upvalueindex(3)) != LUA_TNIL &&
-      (find_guard(L, client) || strcmp(key, "release") == 0))
+      (find_guard(client) || strcmp(key, "release") == 0))
     return 1;
   Guard *guard = check_client(L, 1);
   if (strcmp(key, "id") == 0)

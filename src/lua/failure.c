@@ -84,7 +84,7 @@ void push_failure(lua_State *L, const Guard *guard, int cause) {
   llm_failure failure;
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   llm_lease_failure(&guard->lease, &failure);
-  push_sentence(L, &failure, world_now(guard->binding->worker->world));
+  push_sentence(L, &failure, world_now(guard->task->world));
   set_details(L, &failure);
   if (cause != 0)
     lua_pushvalue(L, cause);
@@ -95,15 +95,12 @@ void push_failure(lua_State *L, const Guard *guard, int cause) {
   lua_setfield(L, -2, "cause");
 }
 
-void push_deadlock(lua_State *L, const Guard *guard) {
-  llm_stats stats;
-  llm_model *model = guard->lease.model;
-  llm_model_stats(model, &stats);
+void push_deadlock(lua_State *L, llm_model *model, const llm_stats *stats) {
   push_error(L, "deadlock",
              "no task, timer, I/O or thread is left that could return a "
              "client of \"%s\" (%d lent, %d waiting); is one asked for while "
              "one is held?",
-             llm_model_name(model), (int)stats.lent, (int)stats.waiting);
+             llm_model_name(model), (int)stats->lent, (int)stats->waiting);
   lua_pushstring(L, llm_model_name(model));
   lua_setfield(L, -2, "model");
 }

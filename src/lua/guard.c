@@ -2,9 +2,11 @@
 ** guard.c - the owner of one lease, which gives it back whatever happens.
 **
 ** One idea: the guard exists before the permit is asked for and can be ended
-** at any moment - by the slot to be closed that it lies in, by the collector,
-** by the function that made it - and knows itself what there is to undo: a
-** wait, a check or creation, or a lease. Ended, it is reused.
+** at any moment, and knows itself what there is to undo: a wait, a check or
+** creation, or a lease. Who ends it is its own owner: the function that took
+** it; else, where that does not come back, the task that it belongs to, when
+** the task ends; or its holder, when the slot that it lies in is closed, or
+** when nobody can reach it any more.
 */
 #include "binding.h"
 
@@ -15,74 +17,124 @@
 #include "../runtime/errors.h"
 #include "../runtime/scheduler.h"
 
-static const char alive_key = 'a'; /* registry: address -> guard, weak */
-static const char quick_key = 'q'; /* registry: those of the short way */
+#define BLOCK 64 /* guards made at a time */
 
-/* ---- slots ------------------------------------------------------------- */
+static const char alive_key = 'a';  /* registry: address -> holder, weak */
+static const char blocks_key = 'g'; /* registry: list of blocks */
 
-static bool grow_slots(Binding *b) {
-  uint32_t count = b->slot_count ? b->slot_count * 2 : 64;
-  Slot *slots = realloc(b->slots, count * sizeof *slots);
-  if (slots == NULL) return false;
-  for (uint32_t i = b->slot_count; i < count; i++)
-    slots[i] = (Slot){NULL, 0, i + 1};
-  b->slots = slots;
-  b->free_slot = b->slot_count;
-  b->slot_count = count;
-  return true;
-}
+typedef struct GuardBlock {
+  struct GuardBlock *older;
+  Guard guards[BLOCK];
+} GuardBlock;
 
-static void slot_take(lua_State *L, Binding *b, Guard *guard) {
-  if (b->free_slot == b->slot_count && !grow_slots(b))
-    luaL_error(L, "not enough memory");
-  guard->slot = b->free_slot;
-  b->free_slot = b->slots[guard->slot].next;
-  b->slots[guard->slot].guard = guard;
-}
-
-static void slot_free(Binding *b, Guard *guard) {
-  b->slots[guard->slot] = (Slot){NULL, 0, b->free_slot};
-  b->free_slot = guard->slot;
-}
-
-uint64_t guard_renew(Guard *guard) {
-  Binding *b = guard->binding;
-  return b->slots[guard->slot].serial = ++b->serial;
-}
-
-Guard *slot_guard(const Binding *b, uint32_t slot, uint64_t serial) {
-  return b->slots[slot].serial == serial ? b->slots[slot].guard : NULL;
-}
-
-/* ---- waking ------------------------------------------------------------ */
+/* ---- guards ------------------------------------------------------------ */
 
 static void deliver(Worker *worker, Message *message) {
   (void)worker;
   Guard *guard = (Guard *)(void *)((char *)message - offsetof(Guard, wake));
   guard->woken = true;
-  if (guard->task) task_ready(guard->task);
+  task_ready(guard->task);
+}
+
+/* They lie in userdata of the registry's and go with the state, after the last
+** finalizer that could use a client. */
+static void make_guards(lua_State *L, Binding *b) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &blocks_key);
+  GuardBlock *block = lua_newuserdatauv(L, sizeof *block, 0);
+  lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+  lua_pop(L, 1);
+  memset(block, 0, sizeof *block);
+  block->older = b->blocks;
+  b->blocks = block;
+  for (int i = 0; i < BLOCK; i++) {
+    Guard *guard = &block->guards[i];
+    guard->wake.deliver = deliver;
+    guard->next = b->free;
+    b->free = guard;
+  }
+}
+
+void guards_visit(const Binding *b, void (*visit)(const Guard *, void *),
+                  void *ud) {
+  for (const GuardBlock *block = b->blocks; block; block = block->older)
+    for (int i = 0; i < BLOCK; i++) visit(&block->guards[i], ud);
+}
+
+Guard *guard_take(lua_State *L, Binding *b, bool owned) {
+  if (b->free == NULL) make_guards(L, b);
+  Guard *guard = b->free;
+  Task *task = b->worker->current;
+  b->free = guard->next;
+  guard->task = task;
+  guard->is_owned = owned;
+  guard->site = NULL;
+  if (!owned) return guard;
+  guard->next = task->leases;
+  task->leases = guard;
+  return guard;
+}
+
+void guard_disown(Guard *guard) {
+  Guard **link = (Guard **)&guard->task->leases;
+  while (*link != guard) link = &(*link)->next;
+  *link = guard->next;
+  guard->is_owned = false;
+}
+
+/* A choice begins with its group, to which its nodes lead. */
+static void free_choice(Guard *guard) {
+  if (guard->lease.nodes == NULL) return;
+  free(guard->lease.nodes[0].group);
+  guard->lease.nodes = NULL;
+}
+
+void guard_free(Binding *b, Guard *guard) {
+  assert(!guard->waiting && !guard->making && !guard->woken);
+  if (guard->is_owned) guard_disown(guard);
+  free_choice(guard);
+  guard->serial = 0;
+  guard->task = NULL;
+  guard->next = b->free;
+  b->free = guard;
+}
+
+/* ---- waking ------------------------------------------------------------ */
+
+static Worker *worker_to_wake(const Guard *guard) {
+  return guard->task->world->worker;
 }
 
 void guard_wake(llm_waiter *waiter) {
   Guard *guard = waiter->group ? ((Choice *)(void *)waiter->group)->guard
                                : (Guard *)(void *)waiter;
-  worker_post(guard->binding->worker, &guard->wake);
+  worker_post(worker_to_wake(guard), &guard->wake);
 }
 
 void guard_await_wake(Guard *guard) {
-  while (!guard->woken) worker_receive_wait(guard->binding->worker);
+  while (!guard->woken) worker_receive_wait(worker_to_wake(guard));
   guard->woken = false;
 }
 
 /* ---- ending ------------------------------------------------------------ */
 
-/* Runs a hook that may not wait; false: it raised, the error is on top. */
-static bool run_hook(lua_State *L, Guard *guard, Helper helper) {
-  luaL_checkstack(L, LUA_MINSTACK, NULL);
-  push_helper(L, helper);
+/* stack: binding guard helper */
+static int hook(lua_State *L) {
+  Binding *b = lua_touserdata(L, 1);
+  Guard *guard = lua_touserdata(L, 2);
+  push_helper(L, (Helper)lua_tointeger(L, 3));
   push_model_info(L, guard->lease.model);
-  push_client(L, guard, 0);
-  return lua_pcall(L, 2, 0, 0) == LUA_OK;
+  name_lease(b, new_client_anywhere(L, 0), guard);
+  lua_call(L, 2, 0);
+  return 0;
+}
+
+bool run_hook(lua_State *L, Binding *b, Guard *guard, Helper helper) {
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  lua_pushcfunction(L, hook);
+  lua_pushlightuserdata(L, b);
+  lua_pushlightuserdata(L, guard);
+  lua_pushinteger(L, helper);
+  return lua_pcall(L, 3, 0, 0) == LUA_OK;
 }
 
 static void warn_of_hook(lua_State *L) {
@@ -92,17 +144,16 @@ static void warn_of_hook(lua_State *L) {
   lua_pop(L, 2);
 }
 
-void guard_release(lua_State *L, Guard *guard, llm_return how) {
-  Slot *slot = &guard->binding->slots[guard->slot];
+void guard_release(lua_State *L, Binding *b, Guard *guard, llm_return how) {
   const ModelInfo *info = llm_model_user(guard->lease.model);
   ties_end(L, guard);
-  slot->serial = 0;
+  guard->serial = 0;
   if (info->on_return && llm_lease_is_held(&guard->lease)) {
-    if (!run_hook(L, guard, HELPER_ON_RETURN)) {
+    if (!run_hook(L, b, guard, HELPER_ON_RETURN)) {
       warn_of_hook(L);
       how = LLM_POISON;
     }
-    guard->binding->slots[guard->slot].serial = 0;
+    guard->serial = 0;
   }
   llm_lease_return(&guard->lease, how);
 }
@@ -115,22 +166,31 @@ static void end_wait(Guard *guard) {
   llm_lease_abort(&guard->lease);
 }
 
-void guard_end(lua_State *L, Guard *guard) {
+void guard_end(lua_State *L, Binding *b, Guard *guard) {
   if (guard->waiting) {
     end_wait(guard);
   } else if (guard->making) {
     guard->making = false;
-    guard->binding->slots[guard->slot].serial = 0;
     llm_lease_abort(&guard->lease);
   } else if (llm_lease_is_held(&guard->lease)) {
-    guard_release(L, guard, LLM_KEEP);
+    guard_release(L, b, guard, LLM_KEEP);
   }
+  guard_free(b, guard);
 }
+
+void guard_reclaim(Worker *worker, Task *task) {
+  while (task->leases) guard_end(worker->L, worker->pools, task->leases);
+}
+
+/* ---- holders ----------------------------------------------------------- */
 
 /* The slot to be closed: mute when a client from acquire has taken over. */
 static int mm_close(lua_State *L) {
-  Guard *guard = lua_touserdata(L, 1);
-  if (!guard->detached) guard_end(L, guard);
+  Holder *holder = lua_touserdata(L, 1);
+  Guard *guard = holder->guard;
+  if (guard == NULL || holder->detached) return 0;
+  holder->guard = NULL;
+  guard_end(L, binding_of(L), guard);
   return 0;
 }
 
@@ -148,98 +208,63 @@ static void warn_of_leak(lua_State *L, const Guard *guard) {
 }
 
 static int mm_gc(lua_State *L) {
-  Guard *guard = lua_touserdata(L, 1);
-  if (guard->binding == NULL) return 0;
-  if (!guard->waiting && !guard->making && !guard->is_quick &&
-      llm_lease_is_held(&guard->lease)) {
+  Binding *b = binding_of(L);
+  Holder *holder = lua_touserdata(L, 1);
+  Guard *guard = holder->guard;
+  holder->guard = NULL;
+  holder->is_over = true;
+  if (guard == NULL) return 0;
+  if (!guard->waiting && !guard->making && llm_lease_is_held(&guard->lease)) {
     llm_lease_leaked(&guard->lease);
-    if (!guard->binding->worker->closing) warn_of_leak(L, guard);
+    if (!b->worker->closing) warn_of_leak(L, guard);
   }
-  guard_end(L, guard);
-  slot_free(guard->binding, guard);
-  guard->binding = NULL;
+  guard_end(L, b, guard);
   return 0;
 }
 
-/* ---- taking ------------------------------------------------------------ */
-
-/* The table of guards that are not being collected: its values are weak, and
+/* The table of holders that are not being collected: its values are weak, and
 ** Lua clears them before it runs a finalizer. */
-static void note_alive(lua_State *L, const Guard *guard) {
+static void note_alive(lua_State *L, const Holder *holder) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &alive_key);
   lua_pushvalue(L, -2);
-  lua_rawsetp(L, -2, guard);
+  lua_rawsetp(L, -2, holder);
   lua_pop(L, 1);
 }
 
-bool guard_is_alive(lua_State *L, const Guard *guard) {
+bool holder_is_alive(lua_State *L, const Holder *holder) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &alive_key);
-  bool alive = lua_rawgetp(L, -1, guard) != LUA_TNIL;
+  bool alive = lua_rawgetp(L, -1, holder) != LUA_TNIL;
   lua_pop(L, 2);
   return alive;
 }
 
-static Guard *new_guard(lua_State *L, Binding *b, int user_values) {
-  Guard *guard = lua_newuserdatauv(L, sizeof *guard, user_values);
-  memset(guard, 0, sizeof *guard);
-  note_alive(L, guard);
-  guard->wake.deliver = deliver;
-  luaL_setmetatable(L, GUARD_TYPE);
-  slot_take(L, b, guard);
-  guard->binding = b;
-  return guard;
+Holder *new_holder(lua_State *L) {
+  Holder *holder = lua_newuserdatauv(L, sizeof *holder, 0);
+  *holder = (Holder){NULL, false, false};
+  note_alive(L, holder);
+  luaL_setmetatable(L, HOLDER_TYPE);
+  return holder;
 }
 
-Guard *guard_take(lua_State *L, Binding *b, int user_values) {
-  while (b->cached > 0 && user_values == 0) {
+Holder *push_holder(lua_State *L, Binding *b) {
+  while (b->cached > 0) {
     lua_getiuservalue(L, SHELF, b->cached);
     lua_pushnil(L);
     lua_setiuservalue(L, SHELF, b->cached--);
-    Guard *guard = lua_touserdata(L, -1);
-    if (guard->binding) return guard;
+    Holder *holder = lua_touserdata(L, -1);
+    if (!holder->is_over) return holder;
     lua_pop(L, 1); /* a finalizer closed it while its own was due */
   }
-  return new_guard(L, b, user_values);
+  return new_holder(L);
 }
 
-void guard_recycle(lua_State *L, Guard *guard, int index) {
-  Binding *b = guard->binding;
-  assert(!guard->waiting && !guard->making);
-  guard->detached = false;
-  guard->site = NULL;
-  guard->task = NULL;
-  if (b->cached >= KEEP_GUARDS || guard->lease.nodes) return;
+void recycle_holder(lua_State *L, Binding *b, int index) {
+  Holder *holder = lua_touserdata(L, index);
+  holder->guard = NULL;
+  holder->detached = false;
+  if (b->cached == KEEP_HOLDERS) return;
   lua_pushvalue(L, index);
-  lua_setiuservalue(L, SHELF, b->cached + 1);
-  b->cached++;
-}
-
-/* ---- those of the short way -------------------------------------------- */
-
-/* They stay in a table for good: their leases need no collector. */
-bool guard_make_quick(lua_State *L, Binding *b) {
-  if (b->quick_made == KEEP_GUARDS) return false;
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &quick_key);
-  Guard *guard = new_guard(L, b, 0);
-  lua_rawsetp(L, -2, guard);
-  lua_pop(L, 1);
-  guard->is_quick = true;
-  guard->next = b->quick;
-  b->quick = guard;
-  b->quick_made++;
-  return true;
-}
-
-/* The task did not come back to where it would have returned them. */
-void guard_reclaim(Worker *worker, Task *task) {
-  const Binding *b = worker->pools;
-  for (uint32_t i = 0; i < b->slot_count; i++) {
-    Guard *guard = b->slots[i].guard;
-    if (guard == NULL || !guard->is_quick || guard->task != task) continue;
-    if (llm_lease_is_held(&guard->lease))
-      guard_release(worker->L, guard, LLM_KEEP);
-    guard_free_quick(guard);
-  }
+  lua_setiuservalue(L, SHELF, ++b->cached);
 }
 
 static void open_alive(lua_State *L) {
@@ -255,8 +280,8 @@ void guards_open(lua_State *L, Binding *b) {
   open_alive(L);
   static const luaL_Reg metamethods[] = {
       {"__close", mm_close}, {"__gc", mm_gc}, {NULL, NULL}};
-  new_type(L, b, GUARD_TYPE, NULL, metamethods);
+  new_type(L, b, HOLDER_TYPE, NULL, metamethods);
   lua_pop(L, 2);
   lua_newtable(L);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &quick_key);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &blocks_key);
 }

@@ -16,14 +16,26 @@ static void set_string(lua_State *L, const char *name, const char *value) {
   lua_setfield(L, -2, name);
 }
 
+typedef struct Search {
+  const Task *task;
+  const Guard *found;
+} Search;
+
+static void match(const Guard *guard, void *ud) {
+  Search *search = ud;
+  if (guard->waiting && guard->task == search->task) search->found = guard;
+}
+
 /* The guard in whose wait the task is, or NULL. */
 static const Guard *waiting_guard(const Binding *b, const Task *task) {
-  const uint32_t n = task->wait == WAIT_LEASE ? b->slot_count : 0;
-  for (uint32_t i = 0; i < n; i++) {
-    const Guard *guard = b->slots[i].guard;
-    if (guard && guard->waiting && guard->task == task) return guard;
+  Search search = {task, NULL};
+  if (task->wait != WAIT_LEASE) return NULL;
+  if (task->leases) { /* its own: the newest is what it waits for */
+    match(task->leases, &search);
+    if (search.found) return search.found;
   }
-  return NULL;
+  guards_visit(b, match, &search);
+  return search.found;
 }
 
 static const char *wait_name(const Task *task) {
@@ -74,23 +86,29 @@ static int f_date_tasks(lua_State *L) {
   return 0;
 }
 
+typedef struct Holders {
+  lua_State *L; /* the list is on top */
+  const llm_pool *pool;
+} Holders;
+
+static void add_holder(const Guard *guard, void *ud) {
+  const Holders *holders = ud;
+  lua_State *L = holders->L;
+  if (!llm_lease_is_held(&guard->lease) ||
+      llm_model_pool(guard->lease.model) != holders->pool)
+    return;
+  lua_createtable(L, 0, 3);
+  set_string(L, "model", llm_model_name(guard->lease.model));
+  set_string(L, "client", llm_place_id(guard->lease.place));
+  set_string(L, "site", guard->site);
+  lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+}
+
 /* (pool) -> the list of {model, client, site} of what is lent here */
 static int f_holders(lua_State *L) {
-  const Binding *b = binding_of(L);
-  const LuaPool *pool = check_pool(L, 1);
-  lua_Integer n = 0;
+  Holders holders = {L, check_pool(L, 1)->pool};
   lua_newtable(L);
-  for (uint32_t i = 0; i < b->slot_count; i++) {
-    const Guard *guard = b->slots[i].guard;
-    if (guard == NULL || !llm_lease_is_held(&guard->lease) ||
-        llm_model_pool(guard->lease.model) != pool->pool)
-      continue;
-    lua_createtable(L, 0, 3);
-    set_string(L, "model", llm_model_name(guard->lease.model));
-    set_string(L, "client", llm_place_id(guard->lease.place));
-    set_string(L, "site", guard->site);
-    lua_rawseti(L, -2, ++n);
-  }
+  guards_visit(binding_of(L), add_holder, &holders);
   return 1;
 }
 

@@ -6,72 +6,135 @@
 ** under a protected call, lend, or raise. Each may be left by a yield and is
 ** continued by a k_ function that calls advance again. The stack of both calls
 ** is the same:
-**   1 pool  2 model(s)  3 callback or nil  4 options, later the guard
-**   5 guard, to be closed  6 message handler or client  7... what was called
+**   1 pool  2 model(s)  3 callback or nil  4 options, later the holder
+**   5 holder, to be closed, or nil  6 message handler or client  7... what was
+**   called
+** The holder is for a coroutine that somebody may drop or close. A task's own
+** coroutine comes back here or ends; there the task owns the guard, and what
+** may fail while a client is held runs inside a protected call.
 */
 #include "binding.h"
 
-#include <assert.h>
+#include <limits.h>
+#include <stdlib.h>
 
 #include "../runtime/errors.h"
 #include "../runtime/scheduler.h"
 #include "../runtime/site.h"
 
-enum { POOL = 1, MODEL, CALLBACK, OPTIONS, GUARD, HANDLER, RESULTS };
-enum { GUARD_COPY = OPTIONS };
+enum { POOL = 1, MODEL, CALLBACK, OPTIONS, HOLDER, HANDLER, RESULTS };
+enum { HOLDER_COPY = OPTIONS };
 
 static int advance(lua_State *L, Guard *guard, llm_step step);
 
-static Worker *worker(const Guard *guard) { return guard->binding->worker; }
-
 static lua_KContext context(Guard *guard) { return (lua_KContext)guard; }
+
+/* Nothing of the guard is under way, or a holder has it; an open slot on a dead
+** coroutine must not know it any more. */
+static void let_go(lua_State *L, Guard *guard) {
+  if (!guard->is_owned) ((Holder *)lua_touserdata(L, HOLDER))->guard = NULL;
+  guard_free(binding_of(L), guard);
+}
 
 /* ---- lending ----------------------------------------------------------- */
 
 /* The callback has returned or raised: the client is back before anybody sees
-** what. Only a guard whose slot is closed may be reused: on a coroutine that
+** what. Only a holder whose slot is closed may be reused: on a coroutine that
 ** died of an error the slot would stay open. */
 static int k_called(lua_State *L, int status, lua_KContext ctx) {
   Guard *guard = (Guard *)ctx;
-  if (llm_lease_is_held(&guard->lease)) guard_release(L, guard, LLM_KEEP);
-  lua_closeslot(L, GUARD);
-  guard_recycle(L, guard, GUARD_COPY);
+  Binding *b = binding_of(L);
+  bool is_owned = guard->is_owned;
+  if (llm_lease_is_held(&guard->lease)) guard_release(L, b, guard, LLM_KEEP);
+  let_go(L, guard);
+  if (!is_owned) {
+    lua_closeslot(L, HOLDER);
+    recycle_holder(L, b, HOLDER_COPY);
+  }
   if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(L) - HANDLER;
   rethrow_mark(L);
   return lua_error(L);
 }
 
+/* Raises the error on top; the client is back. */
+static int fail_lent(lua_State *L, Guard *guard, llm_return how) {
+  guard_release(L, binding_of(L), guard, how);
+  let_go(L, guard);
+  return lua_error(L);
+}
+
 static void run_on_lend(lua_State *L, Guard *guard) {
   const ModelInfo *info = llm_model_user(guard->lease.model);
-  if (!info->on_lend) return;
-  push_helper(L, HELPER_ON_LEND);
-  push_model_info(L, guard->lease.model);
-  push_client(L, guard, 0);
-  if (lua_pcall(L, 2, 0, 0) == LUA_OK) return;
-  guard_release(L, guard, LLM_POISON);
-  lua_error(L); /* unchanged */
+  if (info->on_lend && !run_hook(L, binding_of(L), guard, HELPER_ON_LEND))
+    fail_lent(L, guard, LLM_POISON);
+}
+
+static int make_client(lua_State *L) {
+  new_client_anywhere(L, 0);
+  return 1;
+}
+
+/* Pushes a client for the guard's lease; without memory the lease ends. */
+static void push_client(lua_State *L, Guard *guard) {
+  Binding *b = binding_of(L);
+  if (b->has_spare) {
+    lua_getiuservalue(L, SHELF, SPARE_CLIENT);
+    b->has_spare = false;
+  } else {
+    lua_pushcfunction(L, make_client);
+    if (lua_pcall(L, 0, 1, 0) != LUA_OK) fail_lent(L, guard, LLM_KEEP);
+  }
+  name_lease(b, lua_touserdata(L, -1), guard);
 }
 
 static int call_back(lua_State *L, Guard *guard) {
-  lua_pushvalue(L, GUARD);
-  lua_replace(L, GUARD_COPY);
+  if (!guard->is_owned) {
+    lua_pushvalue(L, HOLDER);
+    lua_replace(L, HOLDER_COPY);
+  }
   lua_pushcfunction(L, keep_traceback);
   lua_pushvalue(L, CALLBACK);
-  push_client(L, guard, 0); /* stack: ... handler callback client */
+  push_client(L, guard); /* stack: ... handler callback client */
   int status = lua_pcallk(L, 1, LUA_MULTRET, HANDLER, context(guard), k_called);
   return k_called(L, status, context(guard));
 }
 
-static int hand_over(lua_State *L, Guard *guard) {
-  push_client(L, guard, 1);
-  lua_pushvalue(L, GUARD);
+/* A client with a holder of its own, for where there is none. */
+static int make_owner(lua_State *L) {
+  new_client_anywhere(L, 1);
+  new_holder(L);
   lua_setiuservalue(L, -2, 1);
-  guard->detached = true;
+  return 1;
+}
+
+/* The task's guard becomes the client's. stack: ... client */
+static void adopt(lua_State *L, Guard *guard) {
+  lua_pushcfunction(L, make_owner);
+  if (lua_pcall(L, 0, 1, 0) != LUA_OK) fail_lent(L, guard, LLM_KEEP);
+  guard_disown(guard);
+  lua_getiuservalue(L, -1, 1);
+}
+
+static int hand_over(lua_State *L, Guard *guard) {
+  if (guard->is_owned) {
+    adopt(L, guard); /* stack: ... client holder */
+  } else {
+    new_client(L, 1);
+    lua_pushvalue(L, HOLDER);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, -3, 1);
+  }
+  Holder *holder = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  holder->guard = guard;
+  holder->detached = true;
+  guard->task = NULL;
+  name_lease(binding_of(L), lua_touserdata(L, -1), guard);
   return 1;
 }
 
 static int lend(lua_State *L, Guard *guard) {
-  lua_settop(L, GUARD);
+  lua_settop(L, HOLDER);
   run_on_lend(L, guard);
   return lua_isnil(L, CALLBACK) ? hand_over(L, guard) : call_back(L, guard);
 }
@@ -81,17 +144,8 @@ static int lend(lua_State *L, Guard *guard) {
 static int k_waited(lua_State *L, int status, lua_KContext ctx);
 
 static int park(lua_State *L, Guard *guard) {
-  return task_park(L, worker(guard), WAIT_LEASE, context(guard), k_waited);
-}
-
-static int wait(lua_State *L, Guard *guard) {
-  Task *task = worker(guard)->current;
-  int64_t deadline = guard->lease.waiter.deadline_ns;
-  guard->task = task;
-  guard->waiting = true;
-  if (deadline != LLM_FOREVER && !task_set_deadline(task, deadline))
-    luaL_error(L, "not enough memory");
-  return park(L, guard);
+  return task_park(L, binding_of(L)->worker, WAIT_LEASE, context(guard),
+                   k_waited);
 }
 
 /* The wait is given up: the client is not wanted even if it comes. */
@@ -99,6 +153,18 @@ static void give_up(Guard *guard) {
   if (!guard->woken && llm_lease_withdraw(&guard->lease, LLM_CANCELLED)) return;
   guard_await_wake(guard);
   llm_lease_abort(&guard->lease);
+}
+
+static int wait(lua_State *L, Guard *guard) {
+  int64_t deadline = guard->lease.waiter.deadline_ns;
+  if (deadline != LLM_FOREVER && !task_set_deadline(guard->task, deadline)) {
+    give_up(guard);
+    let_go(L, guard);
+    return luaL_error(L, "not enough memory");
+  }
+  guard->waiting = true;
+  if (guard->woken) return k_waited(L, LUA_OK, context(guard));
+  return park(L, guard);
 }
 
 /* A timeout that loses to a grant keeps it: the client is worth more than the
@@ -110,7 +176,21 @@ static llm_step time_out(Guard *guard) {
 }
 
 static bool is_late(const Guard *guard) {
-  return guard->lease.waiter.deadline_ns <= world_now(guard->task->world);
+  return guard->lease.waiter.deadline_ns != LLM_FOREVER &&
+         guard->lease.waiter.deadline_ns <= world_now(guard->task->world);
+}
+
+/* Raises the cancellation, or a deadlock. */
+static int abandon(lua_State *L, Guard *guard, bool doomed) {
+  Task *task = guard->task;
+  llm_model *model = guard->lease.model;
+  llm_stats stats;
+  if (doomed) llm_model_stats(model, &stats);
+  give_up(guard);
+  let_go(L, guard);
+  check_cancel(L, task);
+  push_deadlock(L, model, &stats);
+  return lua_error(L);
 }
 
 static int k_waited(lua_State *L, int status, lua_KContext ctx) {
@@ -124,12 +204,7 @@ static int k_waited(lua_State *L, int status, lua_KContext ctx) {
   guard->waiting = false;
   task->doomed = false;
   timer_stop(task->world, &task->timer);
-  if (cancelled || doomed) {
-    if (doomed) push_deadlock(L, guard);
-    give_up(guard);
-    check_cancel(L, task);
-    return lua_error(L);
-  }
+  if (cancelled || doomed) return abandon(L, guard, doomed);
   if (!guard->woken) return advance(L, guard, time_out(guard));
   guard->woken = false;
   return advance(L, guard, llm_lease_next(&guard->lease));
@@ -169,27 +244,51 @@ static llm_step report_failed(lua_State *L, Guard *guard) {
 static int k_made(lua_State *L, int status, lua_KContext ctx) {
   Guard *guard = (Guard *)ctx;
   bool ok = status == LUA_OK || status == LUA_YIELD;
-  guard->binding->slots[guard->slot].serial = 0;
+  guard->serial = 0;
   if (task_is_cancelled(guard->task)) {
+    Task *task = guard->task;
     guard->making = false;
     llm_lease_abort(&guard->lease);
-    if (ok) check_cancel(L, guard->task);
+    let_go(L, guard);
+    if (ok) check_cancel(L, task);
     return lua_error(L);
   }
   llm_step step = ok ? report_made(L, guard) : report_failed(L, guard);
-  if (ok || step != LLM_FAILED) lua_settop(L, GUARD);
+  if (ok || step != LLM_FAILED) lua_settop(L, HOLDER);
   return advance(L, guard, step);
 }
 
-/* stack: ... guard handler; then helper info client reason */
+static int make_holder(lua_State *L) {
+  new_holder(L);
+  return 1;
+}
+
+/* What follows may raise anywhere: a slot to be closed takes the guard over
+** from the task. */
+static void take_hold(lua_State *L, Guard *guard) {
+  if (!guard->is_owned) return;
+  lua_pushcfunction(L, make_holder);
+  if (lua_pcall(L, 0, 1, 0) != LUA_OK) {
+    llm_lease_abort(&guard->lease);
+    let_go(L, guard);
+    lua_error(L);
+  }
+  lua_replace(L, HOLDER);
+  lua_toclose(L, HOLDER);
+  guard_disown(guard);
+  ((Holder *)lua_touserdata(L, HOLDER))->guard = guard;
+}
+
+/* stack: ... holder handler; then helper info client reason */
 static int make(lua_State *L, Guard *guard, Helper helper) {
-  lua_settop(L, GUARD);
-  guard->task = worker(guard)->current;
+  lua_settop(L, HOLDER);
+  take_hold(L, guard);
+  guard->task = binding_of(L)->worker->current;
   guard->making = true;
   lua_pushcfunction(L, keep_traceback);
   push_helper(L, helper);
   push_model_info(L, guard->lease.model);
-  push_client(L, guard, 0);
+  name_lease(binding_of(L), new_client(L, 0), guard);
   lua_pushstring(L, llm_reason_name((llm_reason)guard->lease.reason));
   int status = lua_pcallk(L, 3, 2, HANDLER, context(guard), k_made);
   return k_made(L, status, context(guard));
@@ -199,6 +298,7 @@ static int make(lua_State *L, Guard *guard, Helper helper) {
 
 static int refuse(lua_State *L, Guard *guard) {
   push_failure(L, guard, lua_gettop(L) >= RESULTS ? RESULTS : 0);
+  let_go(L, guard);
   if (!lua_isnil(L, CALLBACK)) return lua_error(L);
   luaL_pushfail(L);
   lua_insert(L, -2);
@@ -215,82 +315,112 @@ static int advance(lua_State *L, Guard *guard, llm_step step) {
   }
 }
 
-/* Several models: the nodes live in a user value of the guard's, so that they
-** last as long as it does. */
-static llm_step begin_any(lua_State *L, Guard *guard, LuaPool *pool,
-                          const llm_ask *ask) {
-  uint32_t n = (uint32_t)lua_rawlen(L, MODEL);
-  Choice *choice = lua_newuserdatauv(
-      L, sizeof *choice + n * (sizeof(llm_model *) + sizeof(llm_waiter)), 0);
+/* ---- asking ------------------------------------------------------------ */
+
+/* Room for n models. The core's group leads to the guard. */
+static Choice *new_choice(Guard *guard, uint32_t n) {
+  Choice *choice =
+      malloc(sizeof *choice + n * (sizeof(llm_model *) + sizeof(llm_waiter)));
+  if (choice == NULL) return NULL;
   *choice = (Choice){.guard = guard, .n = n};
   choice->nodes = (llm_waiter *)(void *)(choice + 1);
   choice->models = (llm_model **)(void *)(choice->nodes + n);
-  lua_setiuservalue(L, GUARD, 1);
-  for (uint32_t i = 0; i < n; i++) {
-    lua_rawgeti(L, MODEL, i + 1);
-    choice->models[i] = check_model(L, pool, -1);
-    lua_pop(L, 1);
+  return choice;
+}
+
+/* Several models; they lie on the stack, checked, from `first` on. */
+static llm_step begin_any(lua_State *L, Guard *guard, const llm_ask *ask,
+                          int first) {
+  uint32_t n = (uint32_t)(lua_gettop(L) - first + 1);
+  Choice *choice = new_choice(guard, n);
+  if (choice == NULL) {
+    let_go(L, guard);
+    luaL_error(L, "not enough memory");
+    return LLM_FAILED;
   }
+  for (uint32_t i = 0; i < n; i++)
+    choice->models[i] = lua_touserdata(L, first + (int)i);
+  lua_settop(L, HOLDER);
+  choice->nodes[0].group = &choice->group; /* so that it is freed */
   return llm_lease_begin_any(&guard->lease, choice->models, choice->nodes,
                              &choice->group, n, ask, guard_wake);
 }
 
-static llm_model *first_model(lua_State *L, LuaPool *pool) {
-  if (!lua_istable(L, MODEL)) return check_model(L, pool, MODEL);
-  luaL_argcheck(L, lua_rawlen(L, MODEL) > 0, MODEL,
-                "a model's name or a list of at least one expected");
-  lua_rawgeti(L, MODEL, 1);
-  llm_model *model = check_model(L, pool, -1);
-  lua_pop(L, 1);
-  return model;
-}
-
-/* Everything is checked before anything is queued. */
-static Guard *prepare(lua_State *L, LuaPool *pool, llm_ask *ask) {
-  Binding *b = pool->binding;
-  llm_model *model = first_model(L, pool);
-  const ModelInfo *info = llm_model_user(model);
-  check_ask(L, OPTIONS, info->timeout_ns, pool->world->clock, ask);
-  check_world(L, pool);
-  if (!ask->now) check_wait(L, b->worker);
-  Guard *guard = guard_take(L, b, lua_istable(L, MODEL));
-  guard->lease.model = model;
-  return guard;
-}
-
-static llm_step begin(lua_State *L, Guard *guard, LuaPool *pool,
-                      const llm_ask *ask) {
-  if (lua_istable(L, MODEL)) return begin_any(L, guard, pool, ask);
+static llm_step begin(lua_State *L, Guard *guard, const llm_ask *ask) {
+  if (lua_istable(L, MODEL)) return begin_any(L, guard, ask, HOLDER + 1);
   return llm_lease_begin(&guard->lease, guard->lease.model, ask, guard_wake);
 }
 
-int f_get_client(lua_State *L) {
+/* Pushes the models asked for, looked up, and returns the first of them. */
+static llm_model *check_models(lua_State *L, LuaPool *pool) {
+  if (!lua_istable(L, MODEL)) return check_model(L, pool, MODEL);
+  lua_Unsigned n = lua_rawlen(L, MODEL);
+  luaL_argcheck(L, n > 0, MODEL,
+                "a model's name or a list of at least one expected");
+  luaL_checkstack(L, n < INT_MAX / 2 ? (int)n + LUA_MINSTACK : INT_MAX / 2,
+                  "too many models");
+  for (lua_Unsigned i = 1; i <= n; i++) {
+    lua_rawgeti(L, MODEL, (lua_Integer)i);
+    llm_model *model = check_model(L, pool, -1);
+    lua_pop(L, 1);
+    lua_pushlightuserdata(L, model);
+  }
+  return lua_touserdata(L, HOLDER + 1);
+}
+
+/* So that a grant needs no memory, most times. */
+static void keep_spare(lua_State *L, Binding *b) {
+  if (b->has_spare) return;
+  new_client(L, 0);
+  lua_setiuservalue(L, SHELF, SPARE_CLIENT);
+  b->has_spare = true;
+}
+
+/* A guard that a holder owns, in its slot. */
+static Guard *take_held(lua_State *L, Binding *b) {
+  Holder *holder = push_holder(L, b);
+  lua_replace(L, HOLDER);
+  Guard *guard = holder->guard = guard_take(L, b, false);
+  lua_toclose(L, HOLDER);
+  return guard;
+}
+
+/* Everything is checked before anything is queued. stack: pool model callback
+** options */
+static int ask_for(lua_State *L, LuaPool *pool, bool with_site) {
+  Binding *b = pool->binding;
   llm_ask ask;
+  lua_pushnil(L); /* where the holder goes */
+  llm_model *model = check_models(L, pool);
+  const ModelInfo *info = llm_model_user(model);
+  check_ask(L, OPTIONS, info->timeout_ns, pool->world->clock, &ask);
+  check_world(L, pool);
+  if (!ask.now) check_wait(L, b->worker);
+  keep_spare(L, b);
+  bool owned = b->worker->current->co == L;
+  const char *site = with_site ? site_of(L, b->worker, 1) : NULL;
+  Guard *guard = owned ? guard_take(L, b, true) : take_held(L, b);
+  guard->site = site;
+  guard->lease.model = model;
+  return advance(L, guard, begin(L, guard, &ask));
+}
+
+int f_get_client(lua_State *L) {
   int quick = quick_get_client(L, binding_of(L));
   if (quick != NOT_QUICK) return quick;
   LuaPool *pool = check_pool(L, POOL);
   luaL_argexpected(L, lua_type(L, CALLBACK) == LUA_TFUNCTION, CALLBACK,
                    "function");
   lua_settop(L, OPTIONS);
-  Guard *guard = prepare(L, pool, &ask);
-  if (guard->binding->trace_leaks) guard->site = site_of(L, worker(guard), 1);
-  lua_toclose(L, GUARD);
-  return advance(L, guard, begin(L, guard, pool, &ask));
+  return ask_for(L, pool, pool->binding->trace_leaks);
 }
 
 int f_acquire(lua_State *L) {
-  llm_ask ask;
   int quick = quick_acquire(L, binding_of(L));
   if (quick != NOT_QUICK) return quick;
   LuaPool *pool = check_pool(L, POOL);
   lua_settop(L, CALLBACK);
   lua_pushnil(L);
   lua_insert(L, CALLBACK); /* stack: pool model nil options */
-  Guard *guard = prepare(L, pool, &ask);
-  guard->site = site_of(L, worker(guard), 1);
-  llm_step step = begin(L, guard, pool, &ask);
-  if (step != LLM_READY)
-    lua_toclose(L, GUARD); /* the guard's __gc is enough
-                                                ** for what cannot yield */
-  return advance(L, guard, step);
+  return ask_for(L, pool, true);
 }

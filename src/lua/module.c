@@ -97,9 +97,6 @@ static int f_framed(lua_State *L) {
 static int binding_gc(lua_State *L) {
   Binding *b = lua_touserdata(L, 1);
   simulate_free(b);
-  free(b->slots);
-  b->slots = NULL;
-  b->slot_count = 0;
   return 0;
 }
 
@@ -112,7 +109,7 @@ static Binding *new_binding(lua_State *L) {
   lua_setfield(L, -2, "__gc");
   lua_setmetatable(L, -2);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &binding_key);
-  lua_newuserdatauv(L, 0, CLIENT_META); /* filling it never allocates */
+  lua_newuserdatauv(L, 0, SHELF_SIZE); /* filling it never allocates */
   lua_rawsetp(L, LUA_REGISTRYINDEX, &guards_key);
   return b;
 }

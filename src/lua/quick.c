@@ -58,8 +58,9 @@ static llm_model *plain_model(lua_State *L, const Binding *b) {
 /* stack: pool model callback handler results... */
 static int k_called(lua_State *L, int status, lua_KContext ctx) {
   Guard *guard = (Guard *)ctx;
-  if (llm_lease_is_held(&guard->lease)) guard_release(L, guard, LLM_KEEP);
-  guard_free_quick(guard);
+  Binding *b = binding_of(L);
+  if (llm_lease_is_held(&guard->lease)) guard_release(L, b, guard, LLM_KEEP);
+  guard_free(b, guard);
   if (status == LUA_OK || status == LUA_YIELD)
     return lua_gettop(L) - (CALLBACK + 1);
   rethrow_mark(L);
@@ -69,18 +70,18 @@ static int k_called(lua_State *L, int status, lua_KContext ctx) {
 int quick_get_client(lua_State *L, Binding *b) {
   if (lua_gettop(L) != CALLBACK) return NOT_QUICK;
   llm_model *model = plain_model(L, b);
-  if (model == NULL || lua_type(L, CALLBACK) != LUA_TFUNCTION ||
-      (b->quick == NULL && !guard_make_quick(L, b)))
-    return NOT_QUICK;
+  if (model == NULL || lua_type(L, CALLBACK) != LUA_TFUNCTION) return NOT_QUICK;
   lua_pushcfunction(L, keep_traceback);
   lua_pushvalue(L, CALLBACK);
-  Client *client = new_client(L, 0); /* may run finalizers */
-  if (b->quick == NULL || !llm_lease_try(&b->quick->lease, model)) {
+  Client *client = new_client(L, 0);
+  Guard *guard = guard_take(L, b, true);
+  if (b->trace_leaks) guard->site = site_of(L, b->worker, 1);
+  if (!llm_lease_try(&guard->lease, model)) {
+    guard_free(b, guard);
     lua_settop(L, CALLBACK);
     return NOT_QUICK;
   }
-  Guard *guard = guard_take_quick(b, b->worker->current);
-  name_lease(client, guard);
+  name_lease(b, client, guard);
   lua_KContext ctx = (lua_KContext)guard;
   int status = lua_pcallk(L, 1, LUA_MULTRET, CALLBACK + 1, ctx, k_called);
   return k_called(L, status, ctx);
@@ -88,22 +89,25 @@ int quick_get_client(lua_State *L, Binding *b) {
 
 /* ---- acquire ----------------------------------------------------------- */
 
-/* The client owns the guard, as hand_over of lease.c has it. A try that fails
-** leaves the guard to the collector: somebody was quicker than the hint. */
+/* The client owns the guard through a holder, as hand_over of lease.c has it.
+** After a try that fails the collector takes both. */
 int quick_acquire(lua_State *L, Binding *b) {
   if (lua_gettop(L) != MODEL) return NOT_QUICK;
   llm_model *model = plain_model(L, b);
   if (model == NULL) return NOT_QUICK;
   const char *site = site_of(L, b->worker, 1);
   Client *client = new_client(L, 1);
-  Guard *guard = guard_take(L, b, 0);
+  Holder *holder = push_holder(L, b);
   lua_setiuservalue(L, -2, 1);
+  Guard *guard = guard_take(L, b, false);
   if (!llm_lease_try(&guard->lease, model)) {
+    guard_free(b, guard);
     lua_settop(L, MODEL);
     return NOT_QUICK;
   }
+  guard->task = NULL;
   guard->site = site;
-  guard->detached = true;
-  name_lease(client, guard);
+  holder->guard = guard;
+  name_lease(b, client, guard);
   return 1;
 }

@@ -184,7 +184,8 @@ static Task *newest_waiter(const Scope *scope, Task *best) {
   for (Task *t = scope->oldest; t; t = t->newer) {
     if (t->state == TASK_PARKED &&
         (t->wait > best->wait ||
-         (t->wait == best->wait && t->parked_at > best->parked_at)))
+         (t->wait == best->wait &&
+          (int32_t)(t->parked_at - best->parked_at) > 0)))
       best = t;
     for (const Scope *s = t->scope; s; s = s->outer)
       best = newest_waiter(s, best);

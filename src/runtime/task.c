@@ -291,7 +291,7 @@ static void settle_poorly(Task *task) {
 
 void task_reclaim(Task *task) {
   Worker *worker = task->world->worker;
-  if (task->leases > 0) worker->pools_reclaim(worker, task);
+  if (task->leases) worker->pools_reclaim(worker, task);
 }
 
 /* Never raises: it runs in the drive loop. */

@@ -101,10 +101,10 @@ struct Task {
   const char *site;    /* "file:line" of the spawn; interned */
   Timer timer;         /* of its present wait */
   int64_t spawned_ns;  /* if the worker dates its tasks */
-  uint64_t parked_at;  /* the world's count of parks: who is newest */
+  void *leases;        /* the newest that it owns itself (src/lua); or NULL */
+  uint32_t parked_at;  /* the world's count of parks: who is newest */
   int ref;             /* of its userdata in the worker's task table */
   uint16_t nargs;      /* on the first resume */
-  uint16_t leases;     /* it owns so many itself, no slot of its stack does */
   uint8_t state;       /* a TaskState */
   uint8_t wait;        /* a WaitKind */
   uint8_t shields;     /* depth of llmpool.shield */
@@ -138,7 +138,7 @@ struct World {
   Timers timers;
   Scope root; /* of tasks that nobody else owns */
   Task main;  /* of the main chunk, or of simulate's caller */
-  uint64_t parks;
+  uint32_t parks;
   uint64_t seed; /* of its chance, where seeded */
   Random random;
   int failures; /* root tasks that failed */
