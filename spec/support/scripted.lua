@@ -74,7 +74,7 @@ function Client:stream(request, options)
   local i, pieces = 0, pieces_of(step)
   local function read()
     if call.state == "closed" then error("read after close", 0) end
-    sleep(i == 0 and step.after or step.every)
+    if i == 0 then sleep(step.after) else sleep(step.every) end
     if step.cut == i then
       call.state, call.till = "failed", llmpool.now()
       error(failure(self, { fail = step.fail or "reset" }), 0)

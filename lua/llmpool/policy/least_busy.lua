@@ -7,21 +7,32 @@
 
 local part = require "llmpool.policy.part"
 
--- Looks at every client, from `turn` on; the first of the least wins.
+-- The first of the least after the position `turn` wins, else the first at all.
+-- Returns its model, its position there and its position among all.
 local function choose(view, models, turn)
-  local best_model, best_index, least = nil, nil, math.huge
+  local model, index, at, least = nil, nil, 0, math.huge
+  local later_model, later_index, later_at, later = nil, nil, 0, math.huge
+  local position = 0
   for _, name in ipairs(models) do
-    local model = view[name]
-    local free, lent = model:column "free", model:column "lent"
-    local slots, n = model:column "slots", #free
-    for k = 1, n do
-      local i = (turn + k - 1) % n + 1
-      if free[i] > 0 and lent[i] / slots[i] < least then
-        best_model, best_index, least = model, i, lent[i] / slots[i]
+    local here = view[name]
+    local free, lent = here:column "free", here:column "lent"
+    local slots = here:column "slots"
+    for i = 1, #free do
+      position = position + 1
+      if free[i] > 0 then
+        local busy = lent[i] / slots[i]
+        if busy < least then model, index, at, least = here, i, position, busy
+        end
+        if position > turn and busy < later then
+          later_model, later_index, later_at, later = here, i, position, busy
+        end
       end
     end
   end
-  return best_model, best_index
+  if later_model and later <= least then
+    return later_model, later_index, later_at
+  end
+  return model, index, at
 end
 
 local function explain(view, models)
@@ -40,10 +51,10 @@ return function(t)
   end)
   return part.named(function(_, view)
     local models = part.models(given, view)
-    local model, i = choose(view, models, turn)
+    local model, i, position = choose(view, models, turn)
     if view.explaining then explain(view, models) end
     if not model then return { model = models } end
-    if not view.probe then turn = i end
+    if not view.probe then turn = position end
     local id = model.clients[i].id
     if models == given then return plan_for(model.name, id) end
     return { { model = part.first(models, model.name), client = id } }

@@ -95,10 +95,12 @@ local function timely(self, fn, ...)
   return ok, value
 end
 
+local function next_piece(stream) return stream() end
+
 --- The next piece, from the client. Returns true and a piece or nil, or false
 -- and the error.
 function Source:pull()
-  local ok, piece = timely(self, self.stream)
+  local ok, piece = timely(self, next_piece, self.stream)
   if not ok then return false, piece end
   if type(piece) == "string" then piece = { text = piece } end
   if piece and has_content(piece) then

@@ -1,0 +1,845 @@
+-- Every policy of the library against exact expectations, in virtual time:
+-- shares, order, instants, and that they compose.
+
+local ledger = require "spec.support.ledger"
+local llmpool = require "llmpool"
+local scripted = require "spec.support.scripted"
+
+local function policy(name) return require("llmpool.policy." .. name) end
+
+local function message(fn, ...)
+  local ok, err = pcall(fn, ...)
+  assert.is_false(ok)
+  return tostring(err), err
+end
+
+-- models: {{ "name", client, ... }, ...}
+local function simulate(models, made, fn, options)
+  return llmpool.simulate({ seed = 7 }, function()
+    local pool = llmpool.new()
+    for _, entry in ipairs(models) do
+      pool:register_model(entry[1], table.move(entry, 2, #entry, 1, {}),
+        { order = "fifo" })
+    end
+    options = options or {}
+    options.pool, options.policy = pool, made
+    local results = table.pack(fn(llmpool.router(options), pool))
+    ledger.settled(pool)
+    return table.unpack(results, 1, results.n)
+  end)
+end
+
+-- Who answers n requests, one after the other: "a b a".
+local function order(router, n, options)
+  local list = {}
+  for i = 1, n do
+    local _, response = router:generate("q" .. i, options)
+    list[i] = response.client
+  end
+  return table.concat(list, " ")
+end
+
+local function count(text)
+  local counts = {}
+  for word in text:gmatch "%S+" do counts[word] = (counts[word] or 0) + 1 end
+  return counts
+end
+
+local function near(expected, value, part)
+  assert(math.abs(value - expected) <= expected * (part or 0.05),
+    ("%s is not within 5 %% of %s"):format(value, expected))
+end
+
+local function one_each(fields)
+  local a, b = scripted("a", fields or {}), scripted("b", fields or {})
+  return { { "m", a }, { "n", b } }, a, b
+end
+
+describe("fallback", function()
+  it("takes the first that answers", function()
+    local models, a = one_each()
+    simulate(models, policy "fallback" { "m", "n" }, function(router)
+      assert.equal("a a a", order(router, 3))
+      a.steps = { { fail = "server" } }
+      assert.equal("b b", order(router, 2))
+    end)
+  end)
+
+  it("waits no longer than its bound in line", function()
+    local models = one_each { after = 10 }
+    simulate(models, policy "fallback" { { model = "m", wait = 2 }, "n" },
+      function(router)
+      local ends = {}
+      llmpool.scope(function(scope)
+        for i = 1, 2 do
+          scope:spawn(function()
+            router:generate "q"
+            ends[i] = llmpool.now()
+          end)
+        end
+      end)
+      assert.same({ 10.0, 12.0 }, ends)
+    end)
+  end)
+
+  it("of no models are all, in order of registration", function()
+    simulate(one_each(), policy "fallback" {}, function(router)
+      assert.equal("plan (m, then n)", tostring(router:explain("q").plan))
+    end)
+  end)
+end)
+
+describe("weighted", function()
+  it("is exact and smooth", function()
+    simulate(one_each(), policy "weighted" { m = 3, n = 1 }, function(router)
+      assert.equal("a a b a a a b a", order(router, 8))
+      local counts = count(order(router, 992))
+      assert.same({ a = 744, b = 248 }, counts)
+    end)
+  end)
+
+  it("gives nothing to a weight of 0", function()
+    simulate(one_each(), policy "weighted" { m = 0, n = 1 }, function(router)
+      assert.equal("b b b", order(router, 3))
+    end)
+  end)
+
+  it("falls back to the others, unless told not to", function()
+    local models, a = one_each()
+    a.steps = { { fail = "server" } }
+    simulate(models, policy "weighted" { m = 1, n = 1 }, function(router)
+      assert.equal("b b", order(router, 2))
+    end)
+    simulate(models, policy "weighted" { m = 1, n = 0, fallback = false },
+      function(router)
+      assert.equal("server", select(2, message(router.generate, router,
+        "q")).kind)
+    end)
+  end)
+
+  it("refuses weights that are none", function()
+    local weighted = policy "weighted"
+    for _, case in ipairs {
+      { {}, "needs weights by model" }, { { "m" }, "needs weights by model" },
+      { { m = -1 }, "weight of 'm'" }, { { m = "x" }, "got string" },
+      { { m = 0 }, "a weight greater than 0" },
+    } do
+      assert.matches(case[2], message(weighted, case[1]))
+    end
+  end)
+end)
+
+describe("round_robin", function()
+  it("takes each model in its turn", function()
+    simulate(one_each(), policy "round_robin" { "m", "n" }, function(router)
+      assert.equal("a b a b", order(router, 4))
+    end)
+    simulate(one_each(), "round_robin", function(router)
+      assert.equal("a b a b", order(router, 4))
+    end)
+  end)
+
+  it("takes each client of one model in its turn", function()
+    simulate({ { "m", scripted("a", {}), scripted("b", {}),
+                 scripted("c", {}) } }, policy "round_robin" { "m" },
+      function(router, pool)
+      assert.equal("a b c a", order(router, 4))
+      pool:add_client("m", scripted("d", {}))
+      assert.equal("b c d a", order(router, 4))
+    end)
+  end)
+end)
+
+describe("least_busy", function()
+  it("takes the client with the fewest leases, ties in turn", function()
+    local clients = {}
+    for i = 1, 4 do clients[i] = scripted("c" .. i, { after = 1 }) end
+    simulate({ { "m", clients[1], clients[2] }, { "n", clients[3],
+      clients[4] } }, policy "least_busy" { "m", "n" }, function(router)
+      local counts = count(order(router, 400))
+      for i = 1, 4 do near(100, counts["c" .. i]) end
+    end)
+  end)
+
+  it("spreads a burst over all that are free", function()
+    local a, b, c = scripted("a", { after = 1 }), scripted("b", { after = 1 }),
+      scripted("c", { after = 1 })
+    simulate({ { "m", a, b, c } }, "least_busy", function(router)
+      llmpool.scope(function(scope)
+        for _ = 1, 9 do scope:spawn(router.generate, router, "q") end
+      end)
+      assert.same({ 3, 3, 3, 3.0 },
+        { #a.calls, #b.calls, #c.calls, llmpool.now() })
+    end)
+  end)
+
+  it("counts leases against slots", function()
+    local big, small = scripted("big", { after = 1 }),
+      scripted("small", { after = 1 })
+    big.slots, small.slots = 3, 1
+    simulate({ { "m", big, small } }, "least_busy", function(router)
+      llmpool.scope(function(scope)
+        for _ = 1, 4 do scope:spawn(router.generate, router, "q") end
+      end)
+      assert.same({ 3, 1, 1.0 }, { #big.calls, #small.calls, llmpool.now() })
+    end)
+  end)
+
+  it("waits for whoever comes free first when all are busy", function()
+    local a, b = scripted("a", { after = 10 }), scripted("b", { after = 3 })
+    simulate({ { "m", a }, { "n", b } }, policy "least_busy" { "m", "n" },
+      function(router)
+      llmpool.scope(function(scope)
+        for _ = 1, 3 do scope:spawn(router.generate, router, "q") end
+      end)
+      assert.same({ 1, 2, 10.0 }, { #a.calls, #b.calls, llmpool.now() })
+    end)
+  end)
+end)
+
+describe("latency", function()
+  it("prefers the client that was quicker lately", function()
+    local slow, quick = scripted("s", { after = 2 }),
+      scripted("q", { after = 0.2 })
+    simulate({ { "m", slow, quick } }, policy "latency" { "m" },
+      function(router)
+      order(router, 2) -- each is known now
+      assert.equal("q q q q q q", order(router, 6))
+      quick.steps = { { after = 9 } }
+      order(router, 1) -- bad news are believed at once
+      assert.equal("s s s", order(router, 3))
+    end)
+  end)
+
+  it("draws two of many: the slowest of ten gets nearly nothing", function()
+    local clients = { "m" }
+    for i = 1, 10 do
+      clients[i + 1] = scripted("c" .. i, { after = i / 10 })
+    end
+    simulate({ clients }, policy "latency" { "m" }, function(router)
+      local counts = count(order(router, 1000))
+      -- of two drawn by lot the quickest wins all its draws, a fifth
+      near(200, counts.c1, 0.2)
+      assert.is_true((counts.c10 or 0) <= 10)
+    end)
+  end)
+
+  it("waits for the pool when nobody is free", function()
+    simulate({ { "m", scripted("a", { after = 1 }) } }, policy "latency" {},
+      function(router)
+      llmpool.gather(function() router:generate "q" end,
+        function() router:generate "q" end)
+      assert.equal(2, llmpool.now())
+    end)
+  end)
+end)
+
+describe("cheapest", function()
+  local function priced(id, input, output, fields)
+    local client = scripted(id, fields or {})
+    client.price = { input = input, output = output }
+    return client
+  end
+
+  it("takes the lowest price for this request", function()
+    simulate({ { "m", priced("long", 1, 10) }, { "n", priced("short", 5, 1) } },
+      policy "cheapest" { "m", "n" }, function(router)
+      local function who(prompt, answer)
+        local _, response = router:generate({ messages = {}, max_tokens =
+          answer }, { tokens = prompt })
+        return response.client
+      end
+      assert.equal("long", who(10000, 10))
+      assert.equal("short", who(10, 10000))
+    end)
+  end)
+
+  it("that answers in time, by its 95th percentile", function()
+    local cheap = priced("cheap", 1, 1, { after = 3 })
+    local dear = priced("dear", 9, 9, { after = 1 })
+    local models = { { "m", cheap }, { "n", dear } }
+    simulate(models, policy "cheapest" { "m", "n", within = 2 },
+      function(router)
+      assert.equal("cheap dear dear", order(router, 3))
+    end)
+    simulate(models, policy "cheapest" { "m", "n", within = 5 },
+      function(router)
+      assert.equal("cheap cheap cheap", order(router, 3))
+    end)
+    simulate(models, policy "cheapest" { "m", "n", within = 0.5 },
+      function(router)
+      order(router, 2)
+      assert.equal("dear dear", order(router, 2)) -- the quickest at least
+    end)
+  end)
+
+  it("takes a dearer one that is free before it waits", function()
+    local cheap = priced("cheap", 1, 1, { after = 3 })
+    local dear = priced("dear", 9, 9, { after = 3 })
+    simulate({ { "m", cheap }, { "n", dear } }, policy "cheapest" { "m", "n" },
+      function(router)
+      llmpool.gather(function() router:generate "q" end,
+        function() router:generate "q" end)
+      assert.same({ 1, 1, 3.0 }, { #cheap.calls, #dear.calls, llmpool.now() })
+    end)
+  end)
+end)
+
+describe("sticky", function()
+  local function eight()
+    local clients = { "m" }
+    for i = 1, 8 do clients[i + 1] = scripted("c" .. i, {}) end
+    return clients
+  end
+
+  local function homes(router, n)
+    local list = {}
+    for i = 1, n do
+      local _, response = router:generate("q", { key = "user" .. i })
+      list[i] = response.client
+    end
+    return list
+  end
+
+  it("sends a key where it went before", function()
+    simulate({ eight() }, policy "sticky" { "m" }, function(router)
+      assert.same(homes(router, 200), homes(router, 200))
+    end)
+  end)
+
+  it("uses all clients, nearly alike", function()
+    simulate({ eight() }, policy "sticky" { "m" }, function(router)
+      local counts = count(table.concat(homes(router, 4000), " "))
+      for i = 1, 8 do near(500, counts["c" .. i], 0.35) end
+    end)
+  end)
+
+  it("moves only the keys of a client that goes, or of a new one", function()
+    simulate({ eight() }, policy "sticky" { "m" }, function(router, pool)
+      local before = homes(router, 500)
+      pool:retire_client("m", "c3")
+      for i, home in ipairs(homes(router, 500)) do
+        if before[i] ~= "c3" then assert.equal(before[i], home) end
+        assert.not_equal("c3", home)
+      end
+      before = homes(router, 500)
+      pool:add_client("m", scripted("new", {}))
+      local moved = 0
+      for i, home in ipairs(homes(router, 500)) do
+        if home ~= before[i] then
+          assert.equal("new", home)
+          moved = moved + 1
+        end
+      end
+      near(500 / 8, moved, 0.5)
+    end)
+  end)
+
+  it("goes elsewhere when home is busy, and comes back", function()
+    simulate({ eight() }, policy "sticky" { "m" }, function(router, pool)
+      local home = homes(router, 1)[1]
+      local held = pool:acquire("m", { prefer = home })
+      local other = homes(router, 1)[1]
+      assert.not_equal(home, other)
+      assert.equal(other, homes(router, 1)[1])
+      held:release()
+      assert.equal(home, homes(router, 1)[1])
+    end)
+  end)
+
+  it("takes the key from a function or the request's user", function()
+    simulate({ eight() }, policy "sticky" { "m", key = function(request)
+      return request.session
+    end }, function(router)
+      local function who(request)
+        return select(2, router:generate(request)).client
+      end
+      local first = who { messages = {}, session = 1 }
+      assert.equal(first, who { messages = {}, session = 1 })
+    end)
+  end)
+end)
+
+describe("by_request", function()
+  local function who(router, request, options)
+    return select(2, router:generate(request, options)).client
+  end
+
+  it("takes the first rule that fits", function()
+    local models = {}
+    for i, id in ipairs { "large", "tool", "german", "batch", "vip", "usual" }
+    do
+      models[i] = { id, scripted(id, {}) }
+    end
+    simulate(models, policy "by_request" {
+      { tokens_over = 100, use = "large" }, { tools = true, use = "tool" },
+      { language = "de", use = "german" }, { tag = "batch", use = "batch" },
+      { when = function(request) return request.vip end, use = "vip" },
+      otherwise = "usual",
+    }, function(router)
+      local function chat(text)
+        return { messages = { { role = "user", content = text } } }
+      end
+      assert.equal("large", who(router, chat(("word "):rep(100))))
+      assert.equal("large", who(router, chat "x", { tokens = 101 }))
+      local tools = chat "x"
+      tools.tools = { { type = "function" } }
+      assert.equal("tool", who(router, tools))
+      assert.equal("german", who(router,
+        chat "Wie ist das Wetter und was soll ich mit dem Tag machen?"))
+      assert.equal("batch", who(router, chat "x", { tags = { "y", "batch" } }))
+      local vip = chat "x"
+      vip.vip = true
+      assert.equal("vip", who(router, vip))
+      assert.equal("usual", who(router, chat "What is the time?"))
+    end)
+  end)
+
+  it("needs all of a rule's conditions", function()
+    local models = one_each()
+    simulate(models, policy "by_request" {
+      { tokens_over = 5, tag = "x", use = "n" }, otherwise = "m",
+    }, function(router)
+      assert.equal("a", who(router, "q", { tokens = 9 }))
+      assert.equal("b", who(router, "q", { tokens = 9, tags = { "x" } }))
+    end)
+  end)
+
+  it("knows a language by its script or its small words", function()
+    local language = require "llmpool.policy.language"
+    for text, code in pairs {
+      ["What is the answer to this?"] = "en",
+      ["Comment est-ce que je dois faire pour les enfants ?"] = "fr",
+      ["Как тебя зовут?"] = "ru", ["今日は天気がいい"] = "ja",
+      ["今天天气很好"] = "zh", ["안녕하세요 여러분"] = "ko",
+      ["¿Cómo se hace el pan y los dulces?"] = "es",
+    } do
+      assert.equal(code, language.of(text))
+    end
+    assert.is_nil(language.of "12345 !!")
+    assert.is_nil(language.of "\xff\xfe\x00")
+    assert.equal("ru", language.of(("Как тебя зовут? "):rep(100)))
+  end)
+
+  it("refuses rules that are none", function()
+    local by_request = policy "by_request"
+    assert.matches("rule 1 of policy 'by_request' must be a table",
+      message(by_request, { "x" }))
+    assert.matches("did you mean 'tokens_over'",
+      message(by_request, { { token_over = 1, use = "m" } }))
+    assert.matches("rule 1 of policy 'by_request' needs use",
+      message(by_request, { { tools = true } }))
+  end)
+end)
+
+describe("canary", function()
+  it("gives the new one its share, exactly", function()
+    simulate(one_each(), policy "canary" { "m", "n", share = 0.05 },
+      function(router)
+      assert.same({ a = 950, b = 50 }, count(order(router, 1000)))
+    end)
+  end)
+
+  it("keeps a key on its side", function()
+    simulate(one_each(), policy "canary" { "m", "n", share = 0.3 },
+      function(router)
+      local n = 0
+      for i = 1, 2000 do
+        local who = order(router, 1, { key = i })
+        assert.equal(who, order(router, 1, { key = i }))
+        if who == "b" then n = n + 1 end
+      end
+      near(600, n, 0.1)
+    end)
+  end)
+end)
+
+describe("shadow", function()
+  it("compares the decisions, and sends only the first", function()
+    local shadow = policy "shadow"
+    local models, a, b = one_each()
+    local seen = {}
+    local turn = 0
+    local made = shadow { "m", function()
+      turn = turn + 1
+      return turn % 4 == 0 and "n" or "m"
+    end, on_difference = function(request, main, other)
+      seen[#seen + 1] = ("%s %s %s"):format(request, main[1].model,
+        other[1].model)
+    end }
+    simulate(models, made, function(router)
+      order(router, 8)
+      assert.same({ 8, 0 }, { #a.calls, #b.calls })
+      assert.same({ asked = 8, same = 6, different = 2, failed = 0 },
+        shadow.counts(made))
+      assert.same({ "q4 m n", "q8 m n" }, seen)
+    end)
+  end)
+
+  it("does not feel what the second does wrong", function()
+    local shadow = policy "shadow"
+    for _, wrong in ipairs {
+      function() error "x" end, function() return 42 end,
+      function() while true do end end,
+      function() llmpool.sleep(1) end,
+      function() return ("x"):rep(1 << 30) end,
+    } do
+      local made = shadow { "m", wrong }
+      simulate(one_each(), made, function(router)
+        local failed = 0
+        router:listen(function(event)
+          if event.event == "policy_failed" then failed = failed + 1 end
+        end)
+        assert.equal("a a", order(router, 2))
+        assert.equal(2, shadow.counts(made).failed)
+        assert.equal(0, failed)
+      end)
+    end
+    assert.matches("a shadow policy expected", message(shadow.counts, print))
+  end)
+end)
+
+describe("retry", function()
+  it("tries again, then goes on with the plan", function()
+    local models, a, b = one_each()
+    a.steps = { { fail = "server" } }
+    simulate(models, policy "retry" { { "m", "n" }, retries = 2,
+      backoff = 1 }, function(router)
+      assert.equal("b", order(router, 1))
+      assert.same({ 3, 1 }, { #a.calls, #b.calls })
+    end)
+  end)
+
+  it("only after the kinds that it is told, within its own budget", function()
+    local models, a = one_each { fail = "server" }
+    simulate(models, policy "retry" { "m", retries = 1, on = { "reset" } },
+      function(router)
+      pcall(router.generate, router, "q")
+      assert.equal(1, #a.calls)
+    end)
+    a.calls = {}
+    simulate(models, policy "retry" { "m", retries = 1, backoff = 0.01,
+      budget = { ratio = 0, burst = 3 } }, function(router)
+      for _ = 1, 10 do pcall(router.generate, router, "q") end
+      assert.equal(13, #a.calls)
+    end)
+    assert.matches("did you mean 'overloaded'", message(policy "retry",
+      { "m", on = "overload" }))
+  end)
+end)
+
+describe("breaker", function()
+  it("opens and closes at the stated instants", function()
+    local models, a, b = one_each { after = 1 }
+    a.steps = { { after = 1, fail = "server" } }
+    simulate(models, policy "breaker" { { "m", "n" }, failures = 3,
+      open = 30 }, function(router)
+      order(router, 3) -- fails at 1, 3, 5; opens at 5
+      assert.same({ 3, 5.0 }, { #a.calls, a.calls[3].till })
+      while llmpool.now() < 34 do order(router, 1) end
+      assert.equal(3, #a.calls)
+      a.steps = { { after = 1 } }
+      assert.equal(34, llmpool.now())
+      llmpool.sleep(35 - llmpool.now())
+      -- two at once: one of them is the trial, the other goes round it
+      local who = {}
+      llmpool.scope(function(scope)
+        for i = 1, 2 do
+          scope:spawn(function() who[i] = order(router, 1) end)
+        end
+      end)
+      assert.same({ "a", "b" }, who)
+      assert.equal(35, a.calls[4].at)
+      assert.equal("a a", order(router, 2)) -- closed
+      assert.is_true(#b.calls > 20)
+    end)
+  end)
+
+  it("opens again, for twice as long, when the trial fails", function()
+    local models, a = one_each()
+    a.steps = { { fail = "server" } }
+    simulate(models, policy "breaker" { { "m", "n" }, failures = 1, open = 10,
+      max_open = 30 }, function(router)
+      local at = {}
+      for _ = 1, 1000 do
+        order(router, 1)
+        llmpool.sleep(0.1)
+      end
+      for i, call in ipairs(a.calls) do at[i] = math.floor(call.at + 0.15) end
+      assert.same({ 0, 10, 30, 60, 90 }, at)
+    end)
+  end)
+
+  it("does not count the caller's mistakes, nor failures with successes between",
+     function()
+    local models, a = one_each()
+    a.steps = { { fail = "bad_request" } }
+    local made = policy "breaker" { { "m", "n" }, failures = 2 }
+    simulate(models, made, function(router)
+      for _ = 1, 5 do pcall(router.generate, router, "q") end
+      a.steps = { { fail = "server" } }
+      a.calls = {}
+      order(router, 1)
+      a.steps = { {} }
+      order(router, 1)
+      a.steps = { { fail = "server" } }
+      order(router, 1)
+      assert.equal(3, #a.calls)
+    end)
+  end)
+
+  it("leaves a last resort", function()
+    local a = scripted("a", { fail = "server" })
+    simulate({ { "m", a } }, policy "breaker" { "m", failures = 1 },
+      function(router)
+      for _ = 1, 3 do pcall(router.generate, router, "q") end
+      assert.equal(3, #a.calls)
+    end)
+  end)
+end)
+
+describe("tenant_shares", function()
+  -- every tenant always has `each` requests waiting; who is served in `time`
+  local function serve(made, tenants, time, slots)
+    local a = scripted("a", { after = 1 })
+    a.slots = slots or 1
+    local served, sequence = {}, {}
+    simulate({ { "m", a } }, made, function(router)
+      llmpool.scope(function(scope)
+        for _, tenant in ipairs(tenants) do
+          for _ = 1, tenant.each or 8 do
+            scope:spawn(function()
+              while llmpool.now() < time do
+                router:generate("q", { tenant = tenant[1] })
+                if llmpool.now() > time then return end
+                served[tenant[1]] = (served[tenant[1]] or 0) + 1
+                sequence[#sequence + 1] = tenant[1]
+              end
+            end)
+          end
+        end
+      end)
+    end)
+    return served, table.concat(sequence, " ")
+  end
+
+  it("serves callers in proportion to their shares", function()
+    local served = serve(policy "tenant_shares" { "m",
+      shares = { gold = 3, free = 1 } }, { { "gold" }, { "free" } }, 400)
+    near(300, served.gold)
+    near(100, served.free)
+  end)
+
+  it("in a fixed order, by virtual finish time", function()
+    local _, sequence = serve(policy "tenant_shares" { "m",
+      shares = { a = 2, b = 1 } }, { { "a" }, { "b" } }, 9)
+    assert.equal("a a b a a b a a b", sequence:sub(1, 17))
+  end)
+
+  it("lets no crowd push the others aside", function()
+    local served = serve(policy "tenant_shares" { "m" },
+      { { "noisy", each = 200 }, { "quiet", each = 2 } }, 100)
+    near(50, served.quiet, 0.06)
+  end)
+
+  it("gives everything to who is alone, and no credit for having been away",
+     function()
+    local a = scripted("a", { after = 1 })
+    simulate({ { "m", a } }, policy "tenant_shares" { "m" }, function(router)
+      local sequence = {}
+      local function ask(tenant, n)
+        for _ = 1, n do
+          llmpool.spawn(function()
+            router:generate("q", { tenant = tenant })
+            sequence[#sequence + 1] = tenant
+          end)
+        end
+      end
+      ask("x", 10)
+      llmpool.sleep(10.5)
+      assert.equal(("x "):rep(10):sub(1, -2), table.concat(sequence, " "))
+      sequence = {}
+      ask("x", 4)
+      ask("y", 4)
+      llmpool.sleep(10)
+      assert.equal("x y x y x y x y", table.concat(sequence, " "))
+    end)
+  end)
+
+  it("uses all slots there are", function()
+    local served = serve(policy "tenant_shares" { "m" }, { { "x" }, { "y" } },
+      50, 4)
+    near(100, served.x, 0.06)
+    near(100, served.y, 0.06)
+  end)
+
+  it("weighs by tokens if it is told to", function()
+    local a = scripted("a", { after = 1 })
+    local served = {}
+    simulate({ { "m", a } }, policy "tenant_shares" { "m", by_tokens = true },
+      function(router)
+      llmpool.scope(function(scope)
+        for _, tenant in ipairs { { "long", 300 }, { "short", 100 } } do
+          for _ = 1, 8 do
+            scope:spawn(function()
+              while llmpool.now() < 200 do
+                router:generate("q", { tenant = tenant[1],
+                                       tokens = tenant[2] })
+                served[tenant[1]] = (served[tenant[1]] or 0) + 1
+              end
+            end)
+          end
+        end
+      end)
+    end)
+    near(150, served.short, 0.08)
+    near(50, served.long, 0.2)
+  end)
+
+  it("gives a turn back that is given up, in time or by cancellation",
+     function()
+    local a = scripted("a", { after = 10 })
+    simulate({ { "m", a } }, policy "tenant_shares" { "m" }, function(router)
+      local first = llmpool.spawn(router.generate, router, "q")
+      llmpool.sleep(0)
+      local text, err = message(router.generate, router, "q", { timeout = 2 })
+      assert.same({ "timeout", "QUEUED" },
+        { err.kind, err.attempts[1].state })
+      assert.matches("no turn within 2 s", text)
+      local second = llmpool.spawn(router.generate, router, "q")
+      local third = llmpool.spawn(router.generate, router, "q")
+      llmpool.sleep(1)
+      second:cancel()
+      second:pjoin()
+      first:join()
+      third:join()
+      assert.same({ 20.0, 2 }, { llmpool.now(), #a.calls })
+      assert.equal("a: last", (router:generate "last"))
+    end)
+  end)
+
+  it("refuses shares that are none", function()
+    assert.matches("the share of 'x' must be a number greater than 0, got 0",
+      message(policy "tenant_shares", { "m", shares = { x = 0 } }))
+  end)
+end)
+
+describe("spend_budget", function()
+  local function priced()
+    local a = scripted("a", { after = 1, usage = { prompt_tokens = 500000,
+      completion_tokens = 500000 } })
+    a.price = { input = 1, output = 3 }
+    return a
+  end
+  local request = { messages = {}, max_tokens = 500000 }
+  local options = { tokens = 500000 }
+
+  it("lets through what fits, then says when it may come again", function()
+    local a = priced() -- a call costs 2
+    simulate({ { "m", a } }, policy "spend_budget" { "m", limit = 5,
+      per = 60 }, function(router)
+      router:generate(request, options)
+      router:generate(request, options)
+      local text, err = message(router.generate, router, request, options)
+      assert.same({ "refused", 60.0, 0 },
+        { err.kind, err.retry_at, #err.attempts })
+      assert.matches("4 of 5 is spent or reserved", text)
+      llmpool.sleep(60)
+      router:generate(request, options)
+      assert.equal(3, #a.calls)
+    end)
+  end)
+
+  it("reserves what is on its way", function()
+    local a = priced()
+    a.slots = 8
+    simulate({ { "m", a } }, policy "spend_budget" { "m", limit = 5 },
+      function(router)
+      local ok = 0
+      llmpool.scope(function(scope)
+        for _ = 1, 8 do
+          scope:spawn(function()
+            if pcall(router.generate, router, request, options) then
+              ok = ok + 1
+            end
+          end)
+        end
+      end)
+      assert.equal(2, ok)
+    end)
+  end)
+
+  it("gives back what a failure did not spend", function()
+    local a = priced()
+    a.steps = { { fail = "bad_request" } }
+    simulate({ { "m", a } }, policy "spend_budget" { "m", limit = 2 },
+      function(router)
+      for _ = 1, 5 do pcall(router.generate, router, request, options) end
+      assert.equal(5, #a.calls)
+    end)
+  end)
+
+  it("lets another policy decide when it is spent", function()
+    local a, b = priced(), scripted("b", {})
+    simulate({ { "m", a }, { "n", b } }, policy "spend_budget" { "m",
+      limit = 4, otherwise = "n" }, function(router)
+      for _ = 1, 5 do router:generate(request, options) end
+      assert.same({ 2, 3 }, { #a.calls, #b.calls })
+    end)
+  end)
+
+  it("needs a limit", function()
+    assert.matches("needs limit", message(policy "spend_budget", { "m" }))
+  end)
+end)
+
+describe("policies", function()
+  it("compose", function()
+    local models, a, b = one_each { after = 1 }
+    a.steps = { { after = 9 } }
+    local made = policy "tenant_shares" { policy "breaker" {
+      policy "retry" { policy "hedge" { policy "fallback" { "m", "n" },
+        after = 2 }, retries = 1 } } }
+    simulate(models, made, function(router)
+      assert.equal("b", order(router, 1))
+      assert.same({ 3.0, "cancelled" }, { llmpool.now(), a.calls[1].state })
+      assert.equal(1, #b.calls)
+    end)
+  end)
+
+  it("name what is unknown, and say what they need", function()
+    for name, wrong in pairs {
+      hedge = { "m", aftr = 1 }, retry = { "m", retrys = 1 },
+      breaker = { "m", failure = 1 }, canary = { "m", "n", shar = 1 },
+      latency = { "m", within = 3 }, cheapest = { "m", whithin = 3 },
+      sticky = { "m", kee = 1 }, tenant_shares = { "m", share = {} },
+    } do
+      assert.matches("unknown option '.*' of policy '" .. name,
+        message(policy(name), wrong))
+    end
+    for _, name in ipairs { "hedge", "retry", "breaker", "canary", "shadow",
+                            "tenant_shares", "spend_budget" } do
+      assert.matches("policy '" .. name .. "' needs a policy or a plan",
+        message(policy(name), {}))
+      assert.matches("table expected, got number", message(policy(name), 3))
+    end
+    for _, name in ipairs { "latency", "least_busy", "round_robin", "sticky" }
+    do
+      assert.matches("entry 1 of policy '" .. name .. "' must be a model's name",
+        message(policy(name), { 42 }))
+    end
+  end)
+
+  it("are all in the library's list, each with its purpose", function()
+    local library = require "llmpool.policy"
+    for _, name in ipairs(library.names) do
+      local made = require("llmpool.policy." .. name)
+      assert.is_true(type(made) == "function" or type(made) == "table")
+      local file = assert(io.open("lua/llmpool/policy/" .. name .. ".lua"))
+      local text = file:read "a"
+      file:close()
+      assert.matches("^%-%- " .. name .. ": ", text)
+      assert.matches("\n%-%- When: ", text)
+    end
+  end)
+end)
