@@ -70,7 +70,8 @@ describe("a stream", function()
       function(router)
       local states = states_of(router)
       drain(router:stream "q")
-      assert.equal("COMMITTED TRUNCATED", table.concat(states, " ", #states - 1))
+      assert.equal("COMMITTED TRUNCATED",
+        table.concat(states, " ", #states - 1))
     end)
     simulate({ scripted("a", { cut = 0 }), scripted("b", { text = "1" }) },
       { policy = { "a", "b" } }, function(router)
@@ -146,7 +147,8 @@ describe("a stream cut after every piece", function()
       for cut = 0, N do
         local a = scripted("a", { text = WORDS, cut = cut, every = 1 })
         local b = scripted("b", { text = "from b" })
-        simulate({ a, b }, { policy = { { model = "a", commit = commit }, "b" } },
+        local policy = { { model = "a", commit = commit }, "b" }
+        simulate({ a, b }, { policy = policy },
           function(router, pool)
           local events = pool:events()
           local stream = router:stream "q"

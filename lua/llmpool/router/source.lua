@@ -55,7 +55,9 @@ local function whole(client, request, options)
 end
 
 local function open_stream(client, request, options)
-  if client.stream then return client:stream(request, options) end
+  if native.instance(client).stream then
+    return client:stream(request, options)
+  end
   return whole(client, request, options)
 end
 
