@@ -7,10 +7,11 @@
 --   options  a list of { name=, short=, value=, text=, many= }, or nil: then
 --            the words behind the command are its own business
 --   run      function (args, host) -> exit status
+--   is_option  whether --NAME is the same (commands.c); hidden  not listed
 -- `args` are the words behind the command; with `options` those have been
 -- taken out and are its fields: true, the value's text, or with `many` a list
--- of texts. `host` has program (its name), version, options (their list), and
--- out and err, functions that write a text.
+-- of texts. `host` has program (its name), executable (its path, or nil),
+-- version, options (their list), and out and err, functions that write a text.
 -- run answers nothing or true (status 0), false (1), a number, or nil and what
 -- is wrong (then it is printed, with the command's name; status 1). It runs on
 -- the main chunk, so that it may wait; an error in it is printed as a script's.

@@ -1,7 +1,8 @@
 # cmake --install: the program, the Lua module where Debian's lua5.4 looks
-# (lib/lua/5.4), the C library with its one header, pkg-config's file. The Lua
-# files travel inside the module and are not installed: a llmpool/init.lua in
-# Lua's path would be found before it. Editors get the annotations.
+# (lib/lua/5.4), the C library with its one header, pkg-config's file, the man
+# page, completions, the manual. The Lua files travel inside the module and are
+# not installed: a llmpool/init.lua in Lua's path would be found before it.
+# Editors get the annotations.
 
 install(TARGETS llmpool RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(TARGETS llmpool_module LIBRARY DESTINATION ${LLMPOOL_LUA_CMOD})
@@ -14,7 +15,19 @@ install(TARGETS llmpool_static llmpool_shared
 install(FILES src/core/llmpool.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(DIRECTORY lua/llmpool/meta
   DESTINATION ${CMAKE_INSTALL_DATADIR}/llmpool)
-install(FILES README.md CHANGELOG.md LICENSE
+if(WITH_DOCUMENTS)
+  install(FILES ${man_page} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+  install(DIRECTORY ${document_dir}/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/manual
+    FILES_MATCHING PATTERN "*.md")
+  install(FILES ${completion_dir}/llmpool
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+  install(FILES ${completion_dir}/_llmpool
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions)
+  install(FILES ${completion_dir}/llmpool.fish
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
+endif()
+install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
+install(FILES README.md CHANGELOG.md
   DESTINATION ${CMAKE_INSTALL_DOCDIR} OPTIONAL)
 
 file(RELATIVE_PATH up_to_prefix

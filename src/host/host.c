@@ -182,6 +182,16 @@ int host_run_script(lua_State *L, const Options *options) {
   return status;
 }
 
+/* Where the program lies: its path without links; nil: nobody knows. */
+static void push_executable(lua_State *L) {
+  char path[4096];
+  ssize_t length = readlink("/proc/self/exe", path, sizeof path);
+  if (length > 0 && (size_t)length < sizeof path)
+    lua_pushlstring(L, path, (size_t)length);
+  else
+    lua_pushnil(L);
+}
+
 /* (name, {program, version, options, words...}) -> exit status */
 static int f_command(lua_State *L) {
   const Options *options = lua_touserdata(L, 1);
@@ -198,6 +208,8 @@ static int f_command(lua_State *L) {
   lua_setfield(L, -2, "version");
   lua_pushfstring(L, "%s%s", options_of_lua, options_of_ours);
   lua_setfield(L, -2, "options");
+  push_executable(L);
+  lua_setfield(L, -2, "executable");
   for (int i = options->script + 1; i < options->argc; i++) {
     lua_pushstring(L, options->argv[i]);
     lua_rawseti(L, -2, i - options->script);

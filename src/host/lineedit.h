@@ -24,6 +24,7 @@ typedef size_t LineEditComplete(const char *line, size_t length,
                                 char ***candidates);
 
 typedef struct LineEdit {
+  const char *version; /* of the library; NULL: there is none */
   void (*start)(const char *prompt);
   /* Waits if there is nothing to take, with SIGINT let in. With LINE, `line` is
   ** the line without its end, good until the next start. */

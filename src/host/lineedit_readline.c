@@ -21,6 +21,10 @@
 #include <readline/history.h>
 #include <readline/readline.h>
 
+#define TEXT_OF(x) #x
+#define TEXT(x) TEXT_OF(x)
+#define RL_VERSION_TEXT TEXT(RL_VERSION_MAJOR) "." TEXT(RL_VERSION_MINOR)
+
 static char *taken; /* the line that readline gave us; ours to free */
 static LineEditStatus status;
 static bool installed; /* the handler is, and the terminal is readline's */
@@ -156,7 +160,8 @@ static void resize(void) {
   if (installed) rl_resize_terminal();
 }
 
-const LineEdit lineedit_readline = {.start = start,
+const LineEdit lineedit_readline = {.version = RL_VERSION_TEXT,
+                                    .start = start,
                                     .feed = feed,
                                     .stop = remove_handler,
                                     .remember = remember,

@@ -24,6 +24,7 @@ const char options_of_lua[] =
     "  -         stop handling options and execute stdin\n";
 
 const char options_of_ours[] = "  --help    show this, and the commands\n"
+                               "  --norc    run no init.lua at the prompt\n"
                                "  --version show the program's version\n";
 
 static bool is_called_lua(const char *program) {

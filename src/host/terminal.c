@@ -331,6 +331,16 @@ static int f_is_there(lua_State *L) {
   return 1;
 }
 
+/* () -> {name -> version} of the libraries in the program */
+static int f_libraries(lua_State *L) {
+  lua_createtable(L, 0, 3);
+  lua_pushstring(L, uv_version_string());
+  lua_setfield(L, -2, "libuv");
+  lua_pushstring(L, T.editor->version);
+  lua_setfield(L, -2, "readline");
+  return 1;
+}
+
 /* Ctrl-C interrupts what runs next, as the prompt wants it. */
 static int f_catch_interrupts(lua_State *L) {
   runtime_catch_sigint(L, true);
@@ -352,6 +362,7 @@ int terminal_module(lua_State *L) {
                                        {"remember", f_remember},
                                        {"size", f_size},
                                        {"is_there", f_is_there},
+                                       {"libraries", f_libraries},
                                        {"append", statefile_append},
                                        {"files", statefile_list},
                                        {"catch_interrupts", f_catch_interrupts},

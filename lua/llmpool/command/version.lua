@@ -2,6 +2,7 @@
 -- it has a Lua state.
 
 return {
+  is_option = true,
   usage = "",
   summary = "show the versions of the program and of Lua",
   details = [[
