@@ -55,6 +55,9 @@ missing_for() {
     need python3 has python3
     need openssl has openssl
     need tmux has tmux
+    need zsh has zsh
+    need fish has fish
+    need mandoc has mandoc
   fi
   missing=${missing# }
 }

@@ -1,13 +1,23 @@
 -- The README tells the truth, and so does every page of lua/llmpool/doc: every
 -- block of commands (```sh) or of Lua (```lua) that is followed by a block of
 -- output (```text) is run, and must print that. In the output, `...` in a line
--- stands for any text, and a line
--- that is only `...` for any lines. A block without output is not run.
+-- stands for any text, and a line that is only `...` for any lines. A block of
+-- Lua without output is compiled.
 --
--- sh blocks run from the root of the checkout with `sh -e`; lua blocks run
--- under build/llmpool (LLMPOOL). Only stdout is compared.
+-- sh blocks run with `sh -e`, lua blocks under build/llmpool (LLMPOOL), which
+-- sh finds as `llmpool`. The README's run in the root of the checkout, a page's
+-- in a directory of that page's own, one after the other; there a block of Lua
+-- that begins with the comment `-- NAME.lua` is that file. Only stdout is
+-- compared.
 
-local program = os.getenv "LLMPOOL" or "build/llmpool"
+local function capture(command)
+  local pipe = assert(io.popen(command))
+  local text = pipe:read "a"
+  assert(pipe:close(), command)
+  return (text:gsub("\n$", ""))
+end
+
+local program = capture("realpath " .. (os.getenv "LLMPOOL" or "build/llmpool"))
 
 local function lines_of(text)
   local lines = {}
@@ -68,15 +78,25 @@ local function read(path)
   return file:read "a"
 end
 
+local function write(path, text)
+  local file <close> = assert(io.open(path, "w"))
+  file:write(text)
+end
+
+local function file_name(block)
+  return block.language == "lua" and block.text:match "^%-%- ([%w_%-/]+%.lua)"
+end
+
 -- The block's stdout, and its stderr for the message.
-local function run(block)
+local function run(block, directory)
   local script, out, err = os.tmpname(), os.tmpname(), os.tmpname()
-  local file <close> = assert(io.open(script, "w"))
-  file:write(block.text)
-  file:close()
+  write(script, block.text)
+  local name = directory and file_name(block)
+  if name then write(directory .. "/" .. name, block.text) end
   local command = block.language == "sh" and "sh -e" or program
   local ok, _, status = os.execute(string.format(
-    "%s %s >%s 2>%s </dev/null", command, script, out, err))
+    "cd %s && PATH=%s:$PATH %s %s >%s 2>%s </dev/null", directory or ".",
+    program:match "^(.*)/", command, name or script, out, err))
   local printed, complaints = read(out), read(err)
   os.remove(script)
   os.remove(out)
@@ -84,24 +104,39 @@ local function run(block)
   return printed, ok and complaints or complaints .. "exit status " .. status
 end
 
-local function expect(block)
-  local printed, complaints = run(block)
+local function expect(block, directory)
+  local printed, complaints = run(block, directory)
   if not fits(lines_of(printed), lines_of(block.output), 1, 1) then
     error("expected:\n" .. block.output .. "\nprinted:\n" .. printed ..
           "\nand on stderr:\n" .. complaints, 0)
   end
 end
 
--- A test for every block with output; returns how many.
-local function test_blocks(markdown)
+local function test_of(block, directory)
+  local runs = block.output and
+               (block.language == "sh" or block.language == "lua")
+  if runs then
+    it("prints what line " .. block.line .. " says", function()
+      expect(block, directory())
+    end)
+  elseif block.language == "lua" then
+    it("has Lua in line " .. block.line, function()
+      assert(load(block.text, "=line " .. block.line))
+      local name = file_name(block)
+      if directory() and name then
+        write(directory() .. "/" .. name, block.text)
+      end
+    end)
+  end
+  return runs
+end
+
+-- A test for every block of code; returns how many have output.
+local function test_blocks(markdown, directory)
   local runnable = 0
   for _, block in ipairs(blocks_of(markdown)) do
-    if block.output and (block.language == "sh" or block.language == "lua")
-    then
+    if test_of(block, directory or function() end) then
       runnable = runnable + 1
-      it("prints what line " .. block.line .. " says", function()
-        expect(block)
-      end)
     end
   end
   return runnable
@@ -125,7 +160,10 @@ end)
 local pages = assert(io.popen "ls lua/llmpool/doc/*.md 2>/dev/null")
 for path in pages:lines() do
   describe(path .. " #once #host", function()
-    test_blocks(read(path))
+    local place
+    setup(function() place = capture "mktemp -d" end)
+    teardown(function() os.execute("rm -rf " .. place) end)
+    test_blocks(read(path), function() return place end)
   end)
 end
 pages:close()

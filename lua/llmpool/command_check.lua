@@ -113,10 +113,10 @@ function check.load(script, arguments)
   local state = { script = script, pools = {} }
   local disarm = arm(state)
   local old_arg = arg
-  arg = table.move(arguments, 1, #arguments, 1, { [0] = script })
+  rawset(_G, "arg", table.move(arguments, 1, #arguments, 1, { [0] = script }))
   local co = coroutine.create(chunk)
   local ok, result = coroutine.resume(co, table.unpack(arguments))
-  arg = old_arg
+  rawset(_G, "arg", old_arg)
   disarm()
   if not ok and result ~= STOP then
     return nil, message_of(result, debug.traceback(co))
@@ -226,7 +226,7 @@ local function ask(pool, model, client, timeout)
   local ok, answer, response = pcall(llmpool.timeout, timeout, function()
     return pool:get_client(model, function(lent)
       return lent:generate(REAL[client.provider] and CHAT or PLAIN)
-    end, { exclude = others(pool, model, client.id) })
+    end, { prefer = client.id, exclude = others(pool, model, client.id) })
   end)
   local span = poolview.duration(llmpool.now() - started)
   if ok then

@@ -14,7 +14,8 @@ end
 
 local function function_lines(lines, item)
   lines[#lines + 1] = "### " .. code(annotations.call_of(item)) .. "\n"
-  lines[#lines + 1] = item.text .. (item.async and " *(may wait)*" or "") .. "\n"
+  lines[#lines + 1] = item.text .. (item.async and " *(may wait)*" or "")
+    .. "\n"
   for _, param in ipairs(item.params) do
     lines[#lines + 1] = value_line(param.name .. (param.optional
       and " (optional)" or ""), param.type, param.text)
@@ -42,7 +43,7 @@ end
 -- The functions of a class follow it, in the file where they are; a class that
 -- another file began is named again where its functions go on.
 local function page_of(file, items)
-  local lines, class = { ("# Reference: %s\n"):format(file) }, nil
+  local lines = { ("# Reference: %s\n"):format(file) }
   local of_class, order = {}, {}
   for _, item in ipairs(items) do
     local name = item.kind == "class" and item.name or item.class
@@ -55,7 +56,7 @@ local function page_of(file, items)
     end
   end
   for _, name in ipairs(order) do
-    class = nil
+    local class
     for _, item in ipairs(of_class[name]) do
       if item.kind == "class" then
         class_lines(lines, item)

@@ -121,7 +121,8 @@ describe("the command line with commands:", function()
     local help = host.run(host.program, { args = "help" })
     local _, lines = help.out:gsub("\n", "")
     assert(lines <= 24, lines)
-    for _, name in ipairs { "run", "test", "help", "version" } do
+    for _, name in ipairs { "run", "test", "help,", "version,", "sim", "new",
+                            "check", "doctor" } do
       assert.matches("\n  " .. name .. " ", help.out, 1, true)
     end
     assert.same(help, host.run(host.program, { args = "--help" }))

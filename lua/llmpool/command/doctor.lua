@@ -130,7 +130,7 @@ local function reachable(say, live)
   for _, provider in ipairs(PROVIDERS) do
     local url = url_of(provider)
     local words, ok = reach(url, 5)
-    all = all and ok
+    all = all and ok == true
     say(shown(url), words)
   end
   return all
