@@ -203,6 +203,89 @@ describe("llmpool.http in the world", function()
     end)
   end)
 
+  describe("HTTP/2", function()
+    local directory, port
+
+    -- nginx speaks it; its answer is the number of the connection.
+    local CONF = [[
+      daemon on; master_process off; pid %s/pid; error_log %s/log;
+      events { worker_connections 256; }
+      http { access_log off;
+        client_body_temp_path %s/1; proxy_temp_path %s/2;
+        fastcgi_temp_path %s/3; uwsgi_temp_path %s/4; scgi_temp_path %s/5;
+        server { listen 127.0.0.1:%d ssl http2;
+          ssl_certificate %s/cert.pem; ssl_certificate_key %s/cert.key;
+          location / { return 200 $connection; }
+          location /slow { limit_rate 1k; root %s; } } }
+    ]]
+
+    setup(function()
+      if not os.execute "command -v nginx >/dev/null" then return end
+      directory = run("mktemp -d"):gsub("%s", "")
+      assert(os.execute(([[cd %s && openssl req -x509 -newkey ec \
+        -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
+        -keyout cert.key -out cert.pem -subj /CN=server \
+        -addext subjectAltName=IP:127.0.0.1 2>/dev/null; chmod 755 .; \
+        head -c 100000 /dev/zero > slow]]):format(directory)))
+      for _ = 1, 10 do
+        port = math.random(20000, 30000)
+        local file <close> = assert(io.open(directory .. "/conf", "w"))
+        file:write((CONF:gsub("%%s", directory):gsub("%%d", port)))
+        file:flush()
+        local output, status = run("nginx -c " .. directory .. "/conf")
+        if status == 0 then return end
+        port = nil
+        assert(output:find "in use" or output:find "http2", output)
+      end
+    end)
+
+    teardown(function()
+      if not directory then return end
+      run("kill $(cat " .. directory .. "/pid); rm -rf " .. directory)
+    end)
+
+    local function get(path, options)
+      options = options or {}
+      options.url = ("https://127.0.0.1:%d%s"):format(port, path)
+      options.ca_file = directory .. "/cert.pem"
+      return http.request(options)
+    end
+
+    it("is spoken where the server does, over one connection", function()
+      if not port then return pending "needs nginx" end
+      local tasks, seen = {}, {}
+      for i = 1, 20 do tasks[i] = llmpool.spawn(get, "/") end
+      for i = 1, 20 do
+        local response = tasks[i]:join()
+        assert.equal("2", response.version)
+        assert.equal(200, response.status)
+        assert.is_string(response.headers["content-length"])
+        seen[response.body] = true
+      end
+      local connection = next(seen)
+      assert.is_nil(next(seen, connection))
+      assert.equal("1.1", get("/", { http2 = false }).version)
+    end)
+
+    it("loses one stream, not the others", function()
+      if not port then return pending "needs nginx" end
+      local connection = get("/").body
+      local slow = get("/slow", { stream = true })
+      assert.equal("2", slow.version)
+      assert.is_string(slow:read())
+      local other = llmpool.spawn(function()
+        local response <close> = get("/slow", { stream = true })
+        while response:read() do llmpool.sleep(0) end
+      end)
+      llmpool.sleep(0.05)
+      other:cancel()
+      other:pjoin()
+      assert.equal(connection, get("/").body)
+      slow:close()
+      assert.equal(connection, get("/").body)
+    end)
+  end)
+
   describe("proxies", function()
     it("are used as an option says", function()
       local response = http.request { url = "http://nothing.invalid/x?a=b",

@@ -49,6 +49,17 @@ describe("an installed llmpool #once", function()
       [[/lib/lua/5.4/?.so' lua5.4 -e 'print(type(require "llmpool"))']]))
   end)
 
+  it("finds its C modules from both", function()
+    local built = io.open(build .. "/modules/llmpool/http.so")
+    if not built then return pending "built without libcurl" end
+    built:close()
+    local code = [[ -e 'print(type(require "llmpool.http".request))']]
+    assert.equal("function\n", must("cd / && " .. prefix .. "/bin/llmpool" ..
+                                    code))
+    assert.equal("function\n", must("cd / && LUA_CPATH='" .. prefix ..
+                                    "/lib/lua/5.4/?.so' lua5.4" .. code))
+  end)
+
   it("puts nothing before the module in Lua's path", function()
     local _, found = run("test -e " .. prefix ..
                          "/share/lua/5.4/llmpool/init.lua")

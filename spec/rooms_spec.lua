@@ -44,8 +44,8 @@ local FORBIDDEN = {
   core = { "^lua", "^lauxlib", "^uv", "^curl/", "^microhttpd", "^jansson",
            "^readline/" },
   runtime = { "^curl/", "^microhttpd", "^jansson", "^readline/" },
-  net = { "^readline/" },
-  lua = { "^curl/", "^readline/" },
+  net = { "^readline/", "^microhttpd" },
+  lua = { "^curl/", "^jansson", "^readline/" },
   host = { "^curl/", "^microhttpd" },
 }
 
@@ -118,6 +118,35 @@ describe("the rooms #lint", function()
     end)
     none(found)
     assert.is_true(seen > 20)
+  end)
+
+  -- Its modules link nothing of ours: they reach it through the table.
+  it("let net know of the others only runtime/api.h", function()
+    local found, seen = {}, 0
+    each_include(function(path, floor, name, quoted)
+      local other = quoted and floor == "net" and floor_of(name, path, floor)
+      if other and other ~= "net" then
+        seen = seen + 1
+        if name ~= "../runtime/api.h" then
+          found[#found + 1] = path .. " includes " .. name
+        end
+      end
+    end)
+    none(found)
+    assert.is_true(seen > 0)
+  end)
+
+  it("let the parser of event streams know neither curl nor Lua", function()
+    local found, seen = {}, 0
+    each_include(function(path, _, name)
+      if not path:find "^src/net/sse%." then return end
+      seen = seen + 1
+      if name:find "^curl" or name:find "^l[ua]" or name:find "^uv" then
+        found[#found + 1] = path .. " includes " .. name
+      end
+    end)
+    none(found)
+    assert.is_true(seen > 3)
   end)
 
   it("have one public header", function()
