@@ -13,8 +13,12 @@
 enum {
   MAX_BYTES = 64 << 20, /* of a body, unless the caller says otherwise */
   MAX_METHOD = 15,
-  MAX_REDIRECTS = 10
+  MAX_REDIRECTS = 10,
+  EXPECT_BYTES = 1 << 20 /* of a body: from there on curl would ask first */
 };
+
+#define AGENT "llmpool/" LLMPOOL_VERSION
+#define ENCODINGS "gzip, deflate"
 
 typedef enum Option {
   OPTION_URL = 1,
@@ -269,24 +273,39 @@ static void check_header(lua_State *L, Lines *lines) {
   lua_pop(L, 1);
 }
 
-/* What curl would add of its own to a body: not wanted. */
-static void check_headers(lua_State *L, int index, Lines *lines,
-                          bool has_body) {
-  bool has_type = false;
-  lines_clear(lines);
+/* What was given, of the headers that have a default. */
+typedef struct Given {
+  bool type, agent, encoding;
+} Given;
+
+static void check_given(lua_State *L, int index, Lines *lines, Given *given) {
   lua_pushliteral(L, "headers");
   if (lua_rawget(L, index) == LUA_TTABLE) {
     lua_pushnil(L);
     while (lua_next(L, -2)) {
       check_header(L, lines);
-      if (same_name(lua_tostring(L, -2), "content-type")) has_type = true;
+      const char *name = lua_tostring(L, -2);
+      given->type |= same_name(name, "content-type");
+      given->agent |= same_name(name, "user-agent");
+      given->encoding |= same_name(name, "accept-encoding");
       lua_pop(L, 1);
     }
   }
   lua_pop(L, 1);
-  if (!has_body) return;
-  add_line(L, lines, "Expect", NULL, 0);
-  if (!has_type) add_line(L, lines, "Content-Type", NULL, 0);
+}
+
+/* The defaults are lines too: curl prints its own, letter by letter, twice.
+** What it would add to a body is not wanted. */
+static void check_headers(lua_State *L, int index, Lines *lines,
+                          const Request *q) {
+  Given given = {false, false, false};
+  lines_clear(lines);
+  check_given(L, index, lines, &given);
+  if (!given.agent) add_line(L, lines, "User-Agent", AGENT, strlen(AGENT));
+  if (!given.encoding)
+    add_line(L, lines, "Accept-Encoding", ENCODINGS, strlen(ENCODINGS));
+  if (q->body_length >= EXPECT_BYTES) add_line(L, lines, "Expect", NULL, 0);
+  if (q->body && !given.type) add_line(L, lines, "Content-Type", NULL, 0);
 }
 
 /* ---- onto the transfer ------------------------------------------------- */
@@ -345,7 +364,7 @@ void check_request(lua_State *L, int index, Box *box, Response *r,
   }
   if (transfer_take(box->multi, &r->transfer) == NULL)
     luaL_error(L, "http.request: not enough memory");
-  check_headers(L, index, &r->transfer->lines, q.body != NULL);
+  check_headers(L, index, &r->transfer->lines, &q);
   set_request(r->transfer, &q);
   r->stream = q.stream;
   r->drain = q.drain;

@@ -183,8 +183,7 @@ static void set_options(Transfer *t) {
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->error);
   curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-  curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
-  curl_easy_setopt(easy, CURLOPT_USERAGENT, "llmpool/" LLMPOOL_VERSION);
+  curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, ""); /* unpacks them all */
   curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)INT32_MAX);
   curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
