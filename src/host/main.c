@@ -15,6 +15,7 @@
 #include <lualib.h> /* LUA_VERSUFFIX */
 
 #include "../runtime/runtime.h"
+#include "../runtime/state.h"
 #include "commands.h"
 #include "host.h"
 #include "options.h"
@@ -99,7 +100,7 @@ static int pmain(lua_State *L) {
 }
 
 static int run(const Options *options) {
-  lua_State *L = luaL_newstate();
+  lua_State *L = state_new();
   if (L == NULL) {
     host_message("cannot create state: not enough memory");
     return EXIT_FAILURE;
@@ -109,7 +110,7 @@ static int run(const Options *options) {
   int status = lua_pcall(L, 1, 1, 0);
   int result = status == LUA_OK ? (int)lua_tointeger(L, -1) : EXIT_FAILURE;
   host_report(L, status);
-  lua_close(L);
+  state_close(L);
   return result;
 }
 

@@ -17,6 +17,7 @@
 #include "../runtime/runtime.h"
 #include "../runtime/scheduler.h"
 #include "../runtime/scope.h"
+#include "../runtime/state.h"
 #include "../runtime/task.h"
 #include "binding.h"
 
@@ -116,14 +117,14 @@ static void pack_results(lua_State *L, Thread *thread) {
 
 static void *thread_main(void *argument) {
   Thread *thread = argument;
-  lua_State *L = luaL_newstate();
+  lua_State *L = state_new();
   if (L) {
     lua_pushcfunction(L, run_function);
     lua_pushlightuserdata(L, thread);
     thread->ok = lua_pcall(L, 1, LUA_MULTRET, 0) == LUA_OK;
     attach(thread, NULL);
     pack_results(L, thread);
-    lua_close(L);
+    state_close(L);
   }
   worker_post(thread->parent, &thread->done);
   return NULL;
