@@ -63,6 +63,17 @@ function methods.stream(pool, model, request, options)
   return streams.of_pool(pool, model, request, options)
 end
 
+--- Lends a client for embeddings: of a text, or of a list of texts.
+-- @return one vector for a text, a list of them for a list; and the response
+function methods.embed(pool, model, input, options)
+  return pool:get_client(model, function(client)
+    if not client.embed then
+      error(("client \"%s\" has no embed method"):format(client.id), 0)
+    end
+    return client:embed(input)
+  end, options)
+end
+
 native.client_methods.stream = streams.of_client
 
 local llmpool = {

@@ -73,11 +73,10 @@ describe("a request at OpenAI", function()
     assert.is_nil(body(openai, r).stream_options)
   end)
 
-  it("takes a model of its own, and the client's max_tokens", function()
+  it("takes the client's max_tokens, and no empty list of tools", function()
     local r = user "hi"
-    r.model, r.tools = "other", {}
+    r.tools = {}
     local b = body(openai, r, { max_tokens = 7 })
-    assert.equal("other", b.model)
     assert.equal(7, b.max_tokens)
     assert.is_nil(b.tools)
     r.max_completion_tokens = 9

@@ -213,7 +213,7 @@ class OpenAI:
                     {"index": i, "function": {"arguments": part}}]})
         yield False, self.chunk({}, r.finish)
         if (self.wants_usage()
-                and r.script.get("usage_where", "end") == "end"):
+                and r.script.get("usage_where", "end").startswith("end")):
             last = self.chunk({})[1]
             last.update(choices=[], usage=self.usage())
             yield False, (None, last)

@@ -40,7 +40,7 @@ FIELDS = {
     "finish": "finish_reason in OpenAI's words", "usage": "[in, out] tokens",
     "signature": "the signature of what was thought",
     # what is wrong with it
-    "usage_where": "end (default), every, start_only or none",
+    "usage_where": "end (default), end_only, every or none",
     "empty_choices": "a chunk without choices first", "done": "false: no end",
     "error_at": "after so many pieces the error comes, in the stream",
     "bad_event_at": "after so many pieces an event that is no JSON",

@@ -95,6 +95,16 @@ local pool = {}
 ---@return llmpool.stream stream
 function pool:stream(model, request, options) end
 
+--- Lends a client for embeddings. Raises as get_client does, and what the
+--- provider raises; a client that has none says so.
+---@async
+---@param model string|string[] of several, the first that is free serves
+---@param input string|string[]|table texts, or {input=, dimensions=, ...}
+---@param options? llmpool.call_options
+---@return number[]|number[][] vectors one for a text, a list for a list
+---@return table response {embeddings=, usage=, model=, client=, timings=, raw=}
+function pool:embed(model, input, options) end
+
 ---@class llmpool.client
 local client = {}
 

@@ -279,7 +279,7 @@ function translate.request(r, config, model, streamed)
     bad("n is %s, and Anthropic gives one choice", tostring(r.n))
   end
   local body = request.rest(r, READ, DROPPED)
-  body.model = given(r.model) and r.model or model
+  body.model = model
   body.max_tokens = request.max_tokens(r) or config.max_tokens or MAX_TOKENS
   body.messages = messages_of(r.messages)
   body.system = system_of(r, wants_json(r) and ONLY_JSON or nil)

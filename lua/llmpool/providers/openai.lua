@@ -57,7 +57,7 @@ end
 -- stream_options = false leaves them out, for a server that knows none.
 function openai.request(r, config, model, streamed)
   local body = request.copy(r)
-  body.model = given(r.model) and r.model or model
+  body.model = model
   body.stream = streamed or nil
   if not streamed then
     body.stream_options = nil
@@ -154,7 +154,7 @@ end
 
 function openai.embed_request(r, _, model)
   local body = request.copy(r)
-  body.model = given(r.model) and r.model or model
+  body.model = model
   return body
 end
 

@@ -15,6 +15,7 @@ Stream.__index = Stream
 Stream.__name = "llmpool.provider_stream"
 
 local MOST_ERROR = 1 << 20 -- bytes of a refusal that are read
+local MOST_EVENT = 16 << 20 -- bytes of one event: it may have an image in it
 local LINGER = 0.05 -- seconds that an answer's last bytes may take to come
 
 local function now() return require "llmpool".now() end
@@ -59,7 +60,7 @@ local function digest_whole(self, text)
 end
 
 local function open_whole(self)
-  local ok, text = pcall(read_all, self.reply, math.huge)
+  local ok, text = pcall(self.reply.read, self.reply, "a")
   if not ok then error(failure.transport(self.client, text), 0) end
   digest_whole(self, text)
   if not self.done and not self.answer:is_finished() then
@@ -90,7 +91,7 @@ function streams.open(client, asked, reply, times)
     reply:close()
     if not ok then error(err, 0) end
   else
-    self.next_event = reply:events(client.config.max_bytes)
+    self.next_event = reply:events(client.config.max_bytes or MOST_EVENT)
   end
   return self
 end

@@ -19,6 +19,7 @@ Upstream.__index = Upstream
 -- byte; a stream may go on as long as it goes on.
 local WHOLE = { connect = 10, first = 600, idle = 300, total = 600 }
 local STREAMED = { connect = 10, first = 600, idle = 300 }
+local MAX_BYTES = 64 << 20 -- of an answer, a stream's in all too
 
 --- A client as the pool wants one.
 -- @param format table: openai.lua, anthropic.lua, gemini.lua
@@ -60,6 +61,11 @@ local function check_options(options, method)
   return options
 end
 
+--- The provider's name of the model that a request is for.
+function Upstream:model_of(asked)
+  return request.given(asked.model) and asked.model or self.upstream_model
+end
+
 -- What the call says goes before what the client says; seconds are the total.
 local function timeouts(defaults, config, options)
   local result = request.copy(defaults)
@@ -89,14 +95,13 @@ local function encode(body)
   request.bad("%s", (tostring(text):gsub("^bad argument #1 to '[%w_.]+' ", "")))
 end
 
-local function order_of(self, operation, body, streamed, options)
+local function order_of(self, operation, model, body, streamed, options)
   local config = self.config
   return {
-    url = self.format.url(config, operation,
-      request.given(body.model) and body.model or self.upstream_model),
+    url = self.format.url(config, operation, model),
     method = "POST", headers = headers_of(self), body = encode(body),
     timeout = timeouts(streamed and STREAMED or WHOLE, config, options),
-    max_bytes = config.max_bytes, ca_file = config.ca_file,
+    max_bytes = config.max_bytes or MAX_BYTES, ca_file = config.ca_file,
     proxy = config.proxy and config.proxy:reveal(), http2 = config.http2,
     on_cancel = config.on_cancel, stream = streamed,
   }
@@ -154,8 +159,10 @@ function Upstream:generate(given, options)
   local asked = request.normalise(given, "generate")
   options = check_options(options, "generate")
   local format = self.format
-  local body = format.request(asked, self.config, self.upstream_model, false)
-  local reply <close> = send(self, order_of(self, "chat", body, false, options))
+  local model = self:model_of(asked)
+  local body = format.request(asked, self.config, model, false)
+  local reply <close> = send(self, order_of(self, "chat", model, body, false,
+    options))
   local decoded = self:decode(reply, reply.body)
   local whole = answer.new()
   local ok, why = format.read(decoded, whole, asked)
@@ -173,9 +180,10 @@ function Upstream:stream(given, options)
   local asked = request.normalise(given, "stream")
   options = check_options(options, "stream")
   local format, started = self.format, require "llmpool".now()
-  local body = format.request(asked, self.config, self.upstream_model, true)
-  local order = order_of(self, format.stream_operation or "chat", body, true,
-    options)
+  local model = self:model_of(asked)
+  local body = format.request(asked, self.config, model, true)
+  local order = order_of(self, format.stream_operation or "chat", model, body,
+    true, options)
   local reply = send(self, order)
   return require "llmpool.providers.stream".open(self, asked, reply,
     { started = started, first = order.timeout.first })
@@ -213,10 +221,10 @@ function Upstream:embed(given, options)
   end
   local asked = check_input(given)
   options = check_options(options, "embed")
-  local body, operation = format.embed_request(asked, self.config,
-    self.upstream_model)
-  local reply <close> = send(self, order_of(self, operation or "embed", body,
-    false, options))
+  local model = self:model_of(asked)
+  local body, operation = format.embed_request(asked, self.config, model)
+  local reply <close> = send(self, order_of(self, operation or "embed", model,
+    body, false, options))
   local decoded = self:decode(reply, reply.body)
   local result, why = format.read_embeddings(decoded)
   if not result then error(self:malformed(why), 0) end
