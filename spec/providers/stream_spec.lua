@@ -242,7 +242,8 @@ describe("Gemini's streams", function()
     mock.next({ json_array = true, text = "a b" },
       { status = 429, body = { { error = { code = 429, status =
         "RESOURCE_EXHAUSTED", message = "q", details = { { ["@type"] =
-        "type.googleapis.com/google.rpc.RetryInfo", retryDelay = "9s" } } } } } },
+        "type.googleapis.com/google.rpc.RetryInfo", retryDelay = "9s" } } } } }
+      },
       { body = { { error = { code = 503, message = "later" } } } },
       { json_array = true, text = "a b", done = false })
     local pool = pool_of "gemini"
