@@ -103,7 +103,12 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *data,
   if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT) s->wanted |= EPOLLOUT;
   /* one of ours may stay watched for what it is wanted for next */
   unsigned lazily = s->ours && s->wanted == 0 && s->watched ? EPOLLIN : 0;
-  return watch(m, fd, s, s->wanted | lazily) ? 0 : -1;
+  bool watched = watch(m, fd, s, s->wanted | lazily);
+  if (what != CURL_POLL_REMOVE) return watched ? 0 : -1;
+  /* One that was still connecting curl has closed by itself before. A refusal
+  ** would leave its own table with a request that is freed next. */
+  if (!watched) s->watched = 0;
+  return 0;
 }
 
 curl_socket_t multi_open_socket(void *data, curlsocktype purpose,
