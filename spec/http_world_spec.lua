@@ -123,6 +123,26 @@ describe("llmpool.http in the world", function()
     end)
   end)
 
+  it("waits for no name server that is slow #host", function()
+    local build = os.getenv "LLMPOOL_BUILD" or "build"
+    local preload = "LD_PRELOAD=" .. build .. "/spec/slow_names.so"
+    if script("", preload) ~= "" then
+      return pending "this build cannot be preloaded, or has no tests"
+    end
+    local output = script([[
+      local began = llmpool.now()
+      local ok, err = pcall(http.request, {
+        url = "http://slow.invalid/", timeout = { connect = 0.05 } })
+      print(err.kind)
+      local task = llmpool.spawn(http.request, "http://slower.invalid/")
+      llmpool.sleep(0.05)
+      task:cancel()
+      print(task:pjoin())
+      print(llmpool.now() - began < 1)
+    ]], preload)
+    assert.equal("timeout_connect\nfalse\ttask cancelled\ntrue\n", output)
+  end)
+
   describe("certificates", function()
     local tls, directory
 
