@@ -365,7 +365,7 @@ describe("keys in messages", function()
     } do
       assert.equal(clean, failure.scrub(text, KEY))
     end
-    assert.equal("a.*b is ***", failure.scrub("a.*b is %d+.", "%d+."))
+    assert.equal("a.*b is ***", failure.scrub("a.*b is %d+.%d", "%d+.%d"))
   end)
 
   it("do not come by the type or the code either", function()

@@ -40,6 +40,9 @@ local ECHOES = {
   "[%w%-_]*%*%*%*+[%w%-_%*]*", -- what the provider masked itself
 }
 
+-- No key is shorter; one of a local server may be "x", and words have that.
+local SHORTEST = 6
+
 local function plain_replace(text, find)
   local at, parts = 1, {}
   local first, last = text:find(find, 1, true)
@@ -54,7 +57,7 @@ end
 --- The text without the key and without anything that looks like one.
 -- @param key string or nil: the client's own
 function failure.scrub(text, key)
-  if key and #key > 0 then text = plain_replace(text, key) end
+  if key and #key >= SHORTEST then text = plain_replace(text, key) end
   for _, pattern in ipairs(ECHOES) do text = text:gsub(pattern, "***") end
   return text
 end

@@ -1,0 +1,96 @@
+-- No key is ever seen: not in what is printed, raised, counted, recorded or
+-- listed, whatever goes wrong.
+
+local json = require "llmpool.json"
+local llmpool = require "llmpool"
+local mock = require "spec.support.mock"
+
+local KEY = "sk-live-9f8e7d6c5b4a"
+
+-- every string that can be reached from a value, metatables included
+local function walk(value, visit, seen)
+  if type(value) == "string" then return visit(value) end
+  if type(value) ~= "table" then return visit(tostring(value)) end
+  if seen[value] then return end
+  seen[value] = true
+  visit(tostring(value))
+  for k, v in pairs(value) do
+    walk(k, visit, seen)
+    walk(v, visit, seen)
+  end
+end
+
+local function assert_clean(...)
+  walk({ ... }, function(text)
+    assert.is_nil(text:find(KEY, 1, true), text)
+  end, {})
+end
+
+local FAULTS = {
+  { status = 401, error = { message = "Incorrect API key provided: " .. KEY,
+                            type = KEY, code = KEY } },
+  { status = 400, body = "<html>" .. KEY .. "</html>" },
+  { status = 429, error = { message = "for " .. KEY } },
+  { body = "no json, but " .. KEY },
+  { body = { error = { message = KEY } } },
+  { text = "a b", error = { message = KEY }, error_at = 0 },
+  { reset = true }, { close_at = 30 }, { wait = 1 }, { text = KEY },
+}
+
+describe("an API key", function()
+  it("is in no error, event, statistic, list or traceback", function()
+    mock.clear()
+    local pool = llmpool.new()
+    local names = { "openai", "anthropic", "gemini" }
+    for _, name in ipairs(names) do
+      pool:register_model(name, { mock[name] { id = "a", api_key = KEY,
+        timeout = { first = 0.05 }, headers = { ["X-Key"] = KEY },
+        breaker = false } })
+    end
+    local events = pool:events()
+    local raised = 0
+    for _, name in ipairs(names) do
+      for _, ask in ipairs { pool.generate, function(...)
+        for _ in pool.stream(...) do end -- luacheck: ignore 542
+      end } do
+        for _, fault in ipairs(FAULTS) do
+          pool:renew(name)
+          mock.by_key(KEY, fault)
+          local ok, err = xpcall(ask, function(e)
+            assert_clean(debug.traceback(tostring(e)))
+            return e
+          end, pool, name, "q", { timeout = 1 })
+          if not ok then
+            raised = raised + 1
+            assert_clean(err, tostring(err), llmpool.traceback(err))
+          end
+        end
+      end
+    end
+    assert.is_true(raised >= 3 * 2 * 5, raised)
+    assert_clean(events:read(), pool:stats(), tostring(pool))
+    for _, name in ipairs(names) do
+      assert_clean(pool:stats(name), pool:clients(name))
+    end
+  end)
+
+  it("is on no command line and in no environment of ours", function()
+    local pool = llmpool.new()
+    pool:register_model("m", { mock.openai { id = "a", api_key = KEY } })
+    pool:generate("m", "q")
+    local file = io.open("/proc/self/cmdline", "rb")
+    if not file then return pending "no /proc here" end
+    assert_clean(file:read "a")
+    file:close()
+  end)
+
+  it("is not in what pretty or JSON make of a spec", function()
+    local spec = mock.openai { id = "a", api_key = KEY,
+                               proxy = "http://u:" .. KEY .. "@h" }
+    local found, pretty = pcall(require, "llmpool.pretty")
+    assert.is_true(found)
+    assert_clean(spec, pretty.format and pretty.format(spec)
+      or pretty(spec))
+    assert.is_false(pcall(json.encode, spec))
+  end)
+end)
