@@ -60,13 +60,15 @@ function Answer:add(piece)
   local choice = choice_of(self, piece.index or 0)
   append(choice.text, piece.text)
   append(choice.reasoning, piece.reasoning)
-  for _, fragment in ipairs(piece.tool_calls or {}) do
-    add_call(choice.calls, fragment)
+  if piece.tool_calls then
+    for _, fragment in ipairs(piece.tool_calls) do
+      add_call(choice.calls, fragment)
+    end
   end
-  if piece.finish_reason then choice.finish_reason = piece.finish_reason end
-  for _, name in ipairs { "usage", "id", "model", "thinking_blocks" } do
-    if piece[name] ~= nil then self[name] = piece[name] end
-  end
+  choice.finish_reason = piece.finish_reason or choice.finish_reason
+  self.usage = piece.usage or self.usage
+  self.id, self.model = piece.id or self.id, piece.model or self.model
+  self.thinking_blocks = piece.thinking_blocks or self.thinking_blocks
 end
 
 local function calls_of(choice, settle)
@@ -83,7 +85,8 @@ local function calls_of(choice, settle)
 end
 
 local function text_of(list)
-  return list[1] and table.concat(list) or nil
+  if list[2] then return table.concat(list) end
+  return list[1]
 end
 
 -- The assistant's message, ready to be put among the messages of the next

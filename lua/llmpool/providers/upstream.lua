@@ -66,19 +66,19 @@ function Upstream:model_of(asked)
   return request.given(asked.model) and asked.model or self.upstream_model
 end
 
--- What the call says goes before what the client says; seconds are the total.
-local function timeouts(defaults, config, options)
-  local result = request.copy(defaults)
-  for _, given in ipairs { config.timeout or {}, options.timeout or {} } do
-    if type(given) == "number" then given = { total = given } end
-    for name, value in pairs(given) do
-      result[name] = value < math.huge and value or nil
-    end
+-- What a client's requests have in common, made once: {headers, whole,
+-- streamed}. Kept apart from the client, so that nothing shows its key.
+local common = setmetatable({}, { __mode = "k" })
+
+local function add_timeouts(result, given)
+  if type(given) == "number" then given = { total = given } end
+  for name, value in pairs(given or {}) do
+    result[name] = value < math.huge and value or nil
   end
   return result
 end
 
-local function headers_of(self)
+local function make_headers(self)
   local config = self.config
   local headers = self.format.headers(config, self:secret())
   headers["Content-Type"] = "application/json"
@@ -89,6 +89,27 @@ local function headers_of(self)
   return headers
 end
 
+local function common_of(self)
+  local known = common[self]
+  if not known then
+    local timeout = self.config.timeout
+    known = {
+      headers = make_headers(self),
+      whole = add_timeouts(request.copy(WHOLE), timeout),
+      streamed = add_timeouts(request.copy(STREAMED), timeout),
+    }
+    common[self] = known
+  end
+  return known
+end
+
+-- What the call says goes before what the client says; seconds are the total.
+local function timeouts(known, streamed, options)
+  local own = streamed and known.streamed or known.whole
+  if not options.timeout then return own end
+  return add_timeouts(request.copy(own), options.timeout)
+end
+
 local function encode(body)
   local ok, text = pcall(json.encode, body)
   if ok then return text end
@@ -96,11 +117,11 @@ local function encode(body)
 end
 
 local function order_of(self, operation, model, body, streamed, options)
-  local config = self.config
+  local config, known = self.config, common_of(self)
   return {
     url = self.format.url(config, operation, model),
-    method = "POST", headers = headers_of(self), body = encode(body),
-    timeout = timeouts(streamed and STREAMED or WHOLE, config, options),
+    method = "POST", headers = known.headers, body = encode(body),
+    timeout = timeouts(known, streamed, options),
     max_bytes = config.max_bytes or MAX_BYTES, ca_file = config.ca_file,
     proxy = config.proxy and config.proxy:reveal(), http2 = config.http2,
     on_cancel = config.on_cancel, stream = streamed,

@@ -13,7 +13,18 @@ local function integer(value)
   return math.tointeger(tonumber(value) or nil)
 end
 
+local function has_null(t)
+  for _, value in pairs(t) do
+    if value == json.null or type(value) == "table" and has_null(value) then
+      return true
+    end
+  end
+  return false
+end
+
+-- Most have none: then it is the decoded table itself.
 local function without_nulls(t)
+  if not has_null(t) then return t end
   local result = {}
   for key, value in pairs(t) do
     if type(value) == "table" then
