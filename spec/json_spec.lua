@@ -382,6 +382,27 @@ describe("llmpool.json", function()
     end
   end)
 
+  it("finds what is special at every place of a string", function()
+    for before = 0, 20 do
+      for after = 0, 9 do
+        local a, b = ("a"):rep(before), ("b"):rep(after)
+        for _, special in ipairs { '"', "\\", "\n", "\0", "\31", "é",
+                                   "\u{1f600}", "\127", "" } do
+          local text = a .. special .. b
+          assert.equal(text, json.decode(json.encode(text)))
+        end
+        for _, wrong in ipairs { "\n", "\0", "\31", "\x80", "\xff", "\xc3" } do
+          failure('"' .. a .. wrong .. b .. '"')
+          if wrong:byte() >= 0x80 then
+            assert.is_false((pcall(json.encode, a .. wrong .. b)))
+          end
+        end
+        assert.equal(a, json.decode('"' .. a .. '"'))
+        failure('"' .. a .. '"' .. b .. '"')
+      end
+    end
+  end)
+
   it("goes to other threads with its marks", function()
     local got = llmpool.thread(function(v)
       local j = require "llmpool.json"

@@ -14,6 +14,8 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <string.h>
 
 #include <lua.h>
 
@@ -44,6 +46,18 @@ bool json_send_null(lua_State *L, int index, ValueRef *ref);
 void json_decode(lua_State *L, const char *text, size_t length, int max_depth);
 /* Pushes the text of the value at `index`; raises "bad argument #1". */
 void json_encode(lua_State *L, int index, bool pretty);
+
+/* Whether the next eight bytes are letters like any other: ASCII, no quote, no
+** backslash, no control character. Looks at all of them at once; in doubt no. */
+static inline bool json_are_plain(const char *c) {
+  const uint64_t ones = UINT64_C(0x0101010101010101);
+  uint64_t bytes;
+  memcpy(&bytes, c, sizeof bytes);
+  uint64_t quotes = bytes ^ (ones * '"'), slashes = bytes ^ (ones * '\\');
+  uint64_t marked =
+      bytes | (bytes - ones * 0x20) | (quotes - ones) | (slashes - ones);
+  return (marked & ones << 7) == 0;
+}
 
 int luaopen_llmpool_json(lua_State *L);
 

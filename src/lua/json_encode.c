@@ -243,7 +243,9 @@ static void l_string(Encoder *e, const Frame *up, const char *text,
   const unsigned char *from = c, *end = c + length;
   l_put_char(e, '"');
   while (c < end) {
-    if (*c >= 0x80) {
+    if (end - c >= 8 && json_are_plain((const char *)c)) {
+      c += 8;
+    } else if (*c >= 0x80) {
       int n = sequence_length(c);
       if (n == 0) l_refuse(e, up, "cannot encode a string that is no UTF-8");
       c += n;
