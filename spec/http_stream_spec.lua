@@ -253,6 +253,25 @@ describe("llmpool.http's streams", function()
       assert.is_true(closed_after(since) < 0.05)
     end)
 
+    it("is told to a task that reads at the time", function()
+      for _, how in ipairs { "read", "events" } do
+        local reader
+        do
+          local response <close> = stream(answer("Content-Length: 9", "a"),
+                                          { then_ = "hang" })
+          assert.equal("a", response:read())
+          reader = llmpool.spawn(function()
+            if how == "read" then return response:read() end
+            return response:events()()
+          end)
+          llmpool.sleep(0.01)
+        end
+        local ok, err = reader:pjoin()
+        assert.is_false(ok)
+        assert.equal("closed", err.kind)
+      end
+    end)
+
     it("is done for a response that nobody has", function()
       local response = stream(answer("Content-Length: 9", "abc"),
                               { then_ = "hang" })

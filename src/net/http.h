@@ -40,6 +40,7 @@ typedef struct Response {
   const llmpool_api *api;
   struct Worker *worker;
   struct Task *reader; /* who waits */
+  lua_State *guarded;  /* the coroutine that has our slot */
   Sse *sse;            /* once events were asked for */
   Timings timings;
   int64_t started;

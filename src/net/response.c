@@ -34,6 +34,7 @@ void response_guard(lua_State *L, Response *r, int index, struct Task *task) {
   r->transfer->waiter = task;
   lua_toclose(L, index);
   r->guard = GUARD_WAITING;
+  r->guarded = L;
 }
 
 void response_leave(Response *r, bool cancelled) {
@@ -53,16 +54,28 @@ static void end_events(Response *r) {
   }
 }
 
-/* The slot of a function of ours, or the user's own. */
-static int mm_close(lua_State *L) {
-  Response *r = lua_touserdata(L, 1);
+/* The slot of a function of ours: unless that ended well, nobody reads on. */
+static void close_guard(Response *r) {
   Guard guard = r->guard;
   r->guard = GUARD_NONE;
   r->reader = NULL;
   if (r->transfer) r->transfer->waiter = NULL;
-  if (guard == GUARD_DONE) return 0;
+  if (guard != GUARD_DONE) response_leave(r, false);
+}
+
+/* That slot, or the user's own variable: then a task that reads it elsewhere
+** is told that it is closed. */
+static int mm_close(lua_State *L) {
+  Response *r = lua_touserdata(L, 1);
+  if (r->guard != GUARD_NONE && r->guarded == L) {
+    close_guard(r);
+    return 0;
+  }
   response_leave(r, false);
-  if (guard == GUARD_NONE) end_events(r);
+  if (r->reader)
+    r->api->ready(r->reader);
+  else
+    end_events(r);
   return 0;
 }
 
