@@ -53,7 +53,7 @@ describe("llmpool.json", function()
     end)
 
     it("reads floats as Lua does", function()
-      for _ = 1, 3000 do
+      for _ = 1, 1000 do
         local text = string.format("%d.%de%d", math.random(-999, 999),
           math.random(0, 10 ^ math.random(1, 15) // 1 | 0),
           math.random(-30, 30))
@@ -354,7 +354,7 @@ describe("llmpool.json", function()
       end
       return t
     end
-    for _ = 1, 400 do
+    for _ = 1, 150 do
       local v = value(5)
       for _, pretty in ipairs { false, true } do
         local text = json.encode(v, { pretty = pretty })
@@ -369,7 +369,7 @@ describe("llmpool.json", function()
       b = { c = json.null, d = true, e = json.array() }, [""] = false }
     for i = 1, #text do
       failure(text:sub(1, i - 1))
-      for _ = 1, 20 do
+      for _ = 1, 8 do
         local other = text:sub(1, i - 1) .. string.char(math.random(0, 255)) ..
                       text:sub(i + 1)
         local ok, v = pcall(json.decode, other)
@@ -383,8 +383,8 @@ describe("llmpool.json", function()
   end)
 
   it("finds what is special at every place of a string", function()
-    for before = 0, 20 do
-      for after = 0, 9 do
+    for before = 0, 9 do
+      for _, after in ipairs { 0, 1, 8 } do
         local a, b = ("a"):rep(before), ("b"):rep(after)
         for _, special in ipairs { '"', "\\", "\n", "\0", "\31", "é",
                                    "\u{1f600}", "\127", "" } do
