@@ -22,15 +22,17 @@ function lifecycle.instance(item, id, model)
   return instance
 end
 
--- seconds may be absent or math.huge: no bound
-local function within(seconds, fn, ...)
-  if seconds == nil or seconds == math.huge then return fn(...) end
+-- `left` is what the caller's own timeout leaves, or nil; math.huge is no bound
+local function within(seconds, left, fn, ...)
+  if left and left < seconds then seconds = left end
+  if seconds == math.huge then return fn(...) end
   return native.timeout(seconds, fn, ...)
 end
 
 --- Raises if the client is sick.
-function lifecycle.check(options, client)
-  if within(options.check_timeout or 5, options.check, client) == false then
+function lifecycle.check(options, client, _, left)
+  local timeout = options.check_timeout or 5
+  if within(timeout, left, options.check, client) == false then
     error("the check returned false", 0)
   end
 end
@@ -52,8 +54,9 @@ local function make(options, client, reason)
 end
 
 --- @return the instance, and the new registration item if create made one
-function lifecycle.create(options, client, reason)
-  return within(options.create_timeout or 30, make, options, client, reason)
+function lifecycle.create(options, client, reason, left)
+  local timeout = options.create_timeout or 30
+  return within(timeout, left, make, options, client, reason)
 end
 
 function lifecycle.on_lend(options, client) options.on_lend(client) end

@@ -166,13 +166,17 @@ function registration.register_model(pool, name, clients, options)
       type(options))
   end
   options = options or {}
+  if clients.id ~= nil then
+    bad(2, "bad argument #2 to 'register_model' (a list of clients expected, "
+      .. "got one client; write { client })")
+  end
   if #clients == 0 then
     bad(2, "model \"%s\" needs a client at least; the list is empty", name)
   end
   check_fields(options, options_known, "register_model", 2)
   local items = {}
-  for i, entry in ipairs(clients) do
-    items[i] = normalise(entry, ("client %d of \"%s\""):format(i, name), 2)
+  for i = 1, #clients do -- not ipairs: a hole is a mistake
+    items[i] = normalise(clients[i], ("client %d of \"%s\""):format(i, name), 2)
   end
   check_unique(items, 2)
   local why = binding(items, options)
@@ -182,6 +186,7 @@ end
 
 local function put(pool, model, client, replace)
   local where = replace and "replace_client" or "add_client"
+  check_name(model, where, 3)
   local item = normalise(client, where, 3)
   check_bound(pool, binding({ item }, {}), 3)
   native.add(pool, model, item, replace)

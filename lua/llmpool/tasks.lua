@@ -61,6 +61,10 @@ function tasks.extend(llmpool, native)
   -- @return a task: join, pjoin and cancel as of any other
   function llmpool.thread(fn, ...)
     local ok, thread
+    if type(fn) ~= "string" and type(fn) ~= "function" then
+      error(("bad argument #1 to 'thread' (a function or a module's name "
+        .. "expected, got %s)"):format(type(fn)), 2)
+    end
     if type(fn) == "string" then
       ok, thread = pcall(native.thread_start, run_module, fn, ...)
     else

@@ -30,10 +30,12 @@
 typedef struct Binding Binding;
 typedef struct LuaPool LuaPool;
 typedef struct Guard Guard;
+typedef struct Events Events;
 
 struct Binding {
   Worker *worker;
   LuaPool *pools;            /* open in this state */
+  Events *events;            /* those that call back */
   struct GuardBlock *blocks; /* of all guards, the youngest first */
   Guard *free;               /* guards without a lease */
   uint64_t serial;           /* of the last lease */
@@ -238,6 +240,7 @@ void free_spec(void *user, void *spec); /* of the core's factory */
 void register_open(lua_State *L, Binding *binding);
 void stats_open(lua_State *L, Binding *binding);
 void inspect_open(lua_State *L, Binding *binding);
+void events_open(lua_State *L, Binding *binding);
 void task_open(lua_State *L, Binding *binding);
 void scope_open(lua_State *L, Binding *binding);
 void thread_open(lua_State *L, Binding *binding);

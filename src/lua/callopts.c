@@ -194,7 +194,10 @@ void check_ask(lua_State *L, int index, int64_t timeout_ns, llm_clock *clock,
   if (lua_isnil(L, index)) return;
   int argument = argument_number(L, index);
   bool has_ids = false;
-  luaL_argexpected(L, lua_istable(L, index), argument, "table");
+  if (!lua_istable(L, index))
+    luaL_argerror(L, argument,
+                  lua_pushfstring(L, "a table of options expected, got %s",
+                                  luaL_typename(L, index)));
   lua_pushnil(L);
   while (lua_next(L, index)) {
     if (lua_type(L, -2) != LUA_TSTRING)

@@ -60,9 +60,9 @@ static void push_sentence(lua_State *L, const llm_failure *f, int64_t now) {
                (int)f->lent, (int)f->idle, (int)f->resting);
   else if (kind == LLM_QUEUE_FULL)
     push_error(L, name,
-               "%d callers wait for \"%s\" already (%d clients, %d lent); "
+               "the line for \"%s\" is full (%d waiting, %d of %d lent); "
                "try later or raise max_waiting",
-               (int)f->waiting, f->model, (int)f->clients, (int)f->lent);
+               f->model, (int)f->waiting, (int)f->lent, (int)f->clients);
   else if (kind == LLM_RESTING)
     push_error(L, name,
                "every client of \"%s\" rests; the earliest is back in %s s",
@@ -96,11 +96,17 @@ void push_failure(lua_State *L, const Guard *guard, int cause) {
 }
 
 void push_deadlock(lua_State *L, llm_model *model, const llm_stats *stats) {
-  push_error(L, "deadlock",
-             "no task, timer, I/O or thread is left that could return a "
-             "client of \"%s\" (%d lent, %d waiting); is one asked for while "
-             "one is held?",
-             llm_model_name(model), (int)stats->lent, (int)stats->waiting);
+  if (stats->paused)
+    push_error(L, "deadlock",
+               "\"%s\" is paused (%d waiting) and no task, timer, I/O or "
+               "thread is left that could resume it",
+               llm_model_name(model), (int)stats->waiting);
+  else
+    push_error(L, "deadlock",
+               "no task, timer, I/O or thread is left that could return a "
+               "client of \"%s\" (%d lent, %d waiting); is one asked for "
+               "while one is held?",
+               llm_model_name(model), (int)stats->lent, (int)stats->waiting);
   lua_pushstring(L, llm_model_name(model));
   lua_setfield(L, -2, "model");
 }

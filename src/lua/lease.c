@@ -17,6 +17,7 @@
 
 #include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "../runtime/errors.h"
 #include "../runtime/scheduler.h"
@@ -230,10 +231,26 @@ static llm_step report_made(lua_State *L, Guard *guard) {
   return step;
 }
 
+#define SLACK_NS 1000 /* seconds as floats are not quite nanoseconds */
+
+/* What is left of the call's own time; LLM_FOREVER: no end to it. */
+static int64_t time_left(const Guard *guard) {
+  int64_t deadline = guard->lease.waiter.deadline_ns;
+  if (deadline == LLM_FOREVER) return LLM_FOREVER;
+  int64_t left = deadline - world_now(guard->task->world);
+  return left > SLACK_NS ? left : 0;
+}
+
+/* It may have run into the call's timeout, into its own, or simply failed. */
 static llm_step report_failed(lua_State *L, Guard *guard) {
   const char *kind = error_kind(L, RESULTS);
-  bool late = kind && kind[0] == 't'; /* timeout */
+  bool timed_out = kind && strcmp(kind, "timeout") == 0;
+  bool late = timed_out && time_left(guard) == 0;
   const char *text = luaL_tolstring(L, RESULTS, NULL);
+  if (timed_out && !late)
+    text = guard->lease.step == LLM_CREATE
+               ? "it took longer than create_timeout"
+               : "it took longer than check_timeout";
   guard->making = false;
   llm_step step = llm_lease_done(
       &guard->lease, late ? LLM_TIMEOUT : LLM_CREATE_FAILED, NULL, NULL, text);
@@ -279,7 +296,7 @@ static void take_hold(lua_State *L, Guard *guard) {
   ((Holder *)lua_touserdata(L, HOLDER))->guard = guard;
 }
 
-/* stack: ... holder handler; then helper info client reason */
+/* stack: ... holder handler; then helper info client reason seconds-left */
 static int make(lua_State *L, Guard *guard, Helper helper) {
   lua_settop(L, HOLDER);
   take_hold(L, guard);
@@ -290,7 +307,12 @@ static int make(lua_State *L, Guard *guard, Helper helper) {
   push_model_info(L, guard->lease.model);
   name_lease(binding_of(L), new_client(L, 0), guard);
   lua_pushstring(L, llm_reason_name((llm_reason)guard->lease.reason));
-  int status = lua_pcallk(L, 3, 2, HANDLER, context(guard), k_made);
+  int64_t left = time_left(guard);
+  if (left == LLM_FOREVER)
+    lua_pushnil(L);
+  else
+    lua_pushnumber(L, (double)left / 1e9);
+  int status = lua_pcallk(L, 4, 2, HANDLER, context(guard), k_made);
   return k_made(L, status, context(guard));
 }
 
@@ -415,6 +437,18 @@ int f_get_client(lua_State *L) {
   return ask_for(L, pool, pool->binding->trace_leaks);
 }
 
+/* What a call that waits is told when the pool closes: nil and the error. */
+static int refuse_closed(lua_State *L, const LuaPool *pool) {
+  llm_ask ask;
+  if (lua_type(L, MODEL) != LUA_TTABLE)
+    luaL_argexpected(L, lua_type(L, MODEL) == LUA_TSTRING, MODEL,
+                     "a model's name");
+  check_ask(L, OPTIONS, LLM_FOREVER, pool->world->clock, &ask);
+  lua_pushnil(L);
+  push_error(L, "closed", "the pool is closed");
+  return 2;
+}
+
 int f_acquire(lua_State *L) {
   int quick = quick_acquire(L, binding_of(L));
   if (quick != NOT_QUICK) return quick;
@@ -422,5 +456,6 @@ int f_acquire(lua_State *L) {
   lua_settop(L, CALLBACK);
   lua_pushnil(L);
   lua_insert(L, CALLBACK); /* stack: pool model nil options */
+  if (llm_pool_is_closed(pool->pool)) return refuse_closed(L, pool);
   return ask_for(L, pool, true);
 }

@@ -42,6 +42,12 @@ void new_type(lua_State *L, Binding *b, const char *name,
   if (methods) set_functions(L, b, methods);
   lua_pushvalue(L, -1);
   lua_setfield(L, -3, "__index");
+  if (methods == NULL) return;
+  /* by it, messages and tracebacks know the methods' names */
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  lua_pushvalue(L, -2);
+  lua_setfield(L, -2, name);
+  lua_pop(L, 1);
 }
 
 void push_helper(lua_State *L, Helper helper) {
@@ -130,6 +136,7 @@ static void push_native(lua_State *L, Binding *b) {
   register_open(L, b);
   stats_open(L, b);
   inspect_open(L, b);
+  events_open(L, b);
   task_open(L, b);
   scope_open(L, b);
   chance_open(L, b);

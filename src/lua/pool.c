@@ -15,6 +15,7 @@
 #include "../runtime/errors.h"
 #include "../runtime/loop.h"
 #include "../runtime/scheduler.h"
+#include "../runtime/task.h"
 
 /* ---- arguments --------------------------------------------------------- */
 
@@ -300,6 +301,11 @@ bool send_pool(lua_State *L, int index, ValueRef *ref, ValueRefusal *refusal) {
   if (luaL_testudata(L, index, CLIENT_TYPE)) {
     refusal->what = "a client";
     refusal->remedy = "acquire one in the thread";
+    return false;
+  }
+  if (luaL_testudata(L, index, TASK_TYPE)) {
+    refusal->what = "a task";
+    refusal->remedy = "join it and send what it returns";
     return false;
   }
   if (pool == NULL) return false;

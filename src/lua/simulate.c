@@ -65,7 +65,9 @@ static void push_stuck(lua_State *L, World *world) {
 
 /* Drives until all tasks have ended; false: until nothing can run. */
 static bool drive_all(lua_State *L, World *world, const Task *task) {
-  while (world->root.children > 0) {
+  for (;;) {
+    world_receive(L, world); /* events that came last */
+    if (world->root.children == 0) break;
     if (task->state == TASK_FAILED) scope_cancel(&world->root);
     world->main.state = TASK_PARKED;
     world->main.wait = WAIT_SCOPE;
@@ -129,12 +131,16 @@ static uint64_t check_seed(lua_State *L) {
   while (lua_next(L, 1)) {
     if (lua_type(L, -2) != LUA_TSTRING ||
         strcmp(lua_tostring(L, -2), "seed") != 0)
-      luaL_argerror(L, 1, "unknown option; there is seed");
+      luaL_argerror(L, 1,
+                    lua_pushfstring(L, "unknown option '%s'; there is seed",
+                                    luaL_tolstring(L, -2, NULL)));
     lua_pop(L, 1);
   }
   lua_getfield(L, 1, "seed");
   if (!lua_isnil(L, -1) && !lua_isinteger(L, -1))
-    luaL_argerror(L, 1, "seed must be an integer");
+    luaL_argerror(L, 1,
+                  lua_pushfstring(L, "seed must be an integer, got %s",
+                                  luaL_tolstring(L, -1, NULL)));
   uint64_t seed = (uint64_t)lua_tointeger(L, -1);
   lua_pop(L, 1);
   return seed;
@@ -159,6 +165,7 @@ static int f_simulate(lua_State *L) {
   worker->current = &world->main;
   int status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
   worker->world = world->outer;
+  worker->world->failures += world->failures; /* told, and not lost */
   worker->current = outer;
   timers_free(world);
   lua_pushnil(L); /* what Lua kept for it */

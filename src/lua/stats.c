@@ -116,10 +116,23 @@ static void push_model_stats(lua_State *L, llm_model *model) {
   lua_setfield(L, -2, "clients");
 }
 
+/* A closed pool's numbers can be read to the end. */
+static int push_closed_stats(lua_State *L, LuaPool *pool) {
+  llm_model *model = llm_pool_model(pool->pool, luaL_checkstring(L, 2));
+  if (model == NULL) {
+    push_unknown_model(L, pool, 2);
+    return lua_error(L);
+  }
+  push_model_stats(L, model);
+  llm_model_unref(model);
+  return 1;
+}
+
 /* (pool) -> {models = {name -> stats}}; (pool, model) -> stats */
 static int m_stats(lua_State *L) {
   LuaPool *pool = check_pool(L, 1);
   if (!lua_isnoneornil(L, 2)) {
+    if (llm_pool_is_closed(pool->pool)) return push_closed_stats(L, pool);
     push_model_stats(L, check_model(L, pool, 2));
     return 1;
   }
@@ -233,95 +246,14 @@ static int m_drain(lua_State *L) {
   return k_drained(L, LUA_OK, 0);
 }
 
-/* ---- events ------------------------------------------------------------ */
-
-typedef struct Events {
-  llm_listener *listener;
-} Events;
-
-static int events_close(lua_State *L) {
-  Events *events = lua_touserdata(L, 1);
-  if (events->listener) llm_listener_close(events->listener);
-  events->listener = NULL;
-  return 0;
-}
-
-static Events *check_events(lua_State *L) {
-  Events *events = luaL_checkudata(L, 1, EVENTS_TYPE);
-  luaL_argcheck(L, events->listener, 1, "these events were closed");
-  return events;
-}
-
-static void push_event(lua_State *L, const llm_event *e) {
-  lua_createtable(L, 0, 8);
-  set_integer(L, "seq", e->seq);
-  set_seconds(L, "time", e->time_ns);
-  lua_pushstring(L, llm_event_name(e->kind));
-  lua_setfield(L, -2, "kind");
-  if (e->model) {
-    lua_pushstring(L, e->model);
-    lua_setfield(L, -2, "model");
-  }
-  if (e->client) {
-    lua_pushstring(L, e->client);
-    lua_setfield(L, -2, "client");
-  }
-  if (e->ask) set_integer(L, "ask", e->ask);
-  if (e->kind == LLM_EV_LENT) set_seconds(L, "waited", e->span_ns);
-  if (e->kind == LLM_EV_RETURNED) set_seconds(L, "held", e->span_ns);
-  if (e->kind == LLM_EV_CREATED || e->kind == LLM_EV_REPLACED) {
-    lua_pushstring(L, llm_reason_name(e->reason));
-    lua_setfield(L, -2, "reason");
-  }
-}
-
-/* (events) -> the list of what has happened since; how many were dropped */
-static int m_events_read(lua_State *L) {
-  Events *events = check_events(L);
-  llm_event batch[64];
-  size_t n;
-  lua_Integer count = 0;
-  lua_newtable(L);
-  while ((n = llm_listener_read(events->listener, batch, 64)) > 0)
-    for (size_t i = 0; i < n; i++) {
-      push_event(L, &batch[i]);
-      lua_rawseti(L, -2, ++count);
-    }
-  lua_pushinteger(L, (lua_Integer)llm_listener_dropped(events->listener));
-  return 2;
-}
-
-/* (pool, capacity) -> events: a ring that records from now on */
-static int m_events(lua_State *L) {
-  LuaPool *pool = check_pool(L, 1);
-  lua_Integer capacity = luaL_optinteger(L, 2, 4096);
-  luaL_argcheck(L, capacity > 0 && capacity <= 1 << 24, 2,
-                "a number of events from 1 to 16777216 expected");
-  Events *events = lua_newuserdatauv(L, sizeof *events, 1);
-  events->listener = NULL;
-  luaL_setmetatable(L, EVENTS_TYPE);
-  lua_pushvalue(L, 1);
-  lua_setiuservalue(L, -2, 1); /* the pool stays as long as its events */
-  events->listener = llm_pool_listen(pool->pool, (size_t)capacity, NULL, NULL);
-  if (events->listener == NULL) return luaL_error(L, "not enough memory");
-  return 1;
-}
-
 void stats_open(lua_State *L, Binding *b) {
-  static const luaL_Reg methods[] = {{"stats", m_stats},
-                                     {"drain", m_drain},
-                                     {"events", m_events},
-                                     {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"stats", m_stats}, {"drain", m_drain}, {NULL, NULL}};
   static const luaL_Reg drain_metamethods[] = {
       {"__close", drain_close}, {"__gc", drain_close}, {NULL, NULL}};
-  static const luaL_Reg events_methods[] = {
-      {"read", m_events_read}, {"close", events_close}, {NULL, NULL}};
-  static const luaL_Reg events_metamethods[] = {
-      {"__close", events_close}, {"__gc", events_close}, {NULL, NULL}};
   lua_getfield(L, -1, "pool_methods");
   set_functions(L, b, methods);
   lua_pop(L, 1);
   new_type(L, b, "llmpool.drain", NULL, drain_metamethods);
-  new_type(L, b, EVENTS_TYPE, events_methods, events_metamethods);
-  lua_pop(L, 4);
+  lua_pop(L, 2);
 }

@@ -184,7 +184,8 @@ static int f_traceback(lua_State *L) {
 
 /* An error object for the Lua half: (kind, message) -> object */
 static int f_error(lua_State *L) {
-  push_error(L, luaL_checkstring(L, 1), "%s", luaL_checkstring(L, 2));
+  const char *kind = luaL_checkstring(L, 1);
+  push_error(L, kind, "%s", luaL_checkstring(L, 2));
   return 1;
 }
 

@@ -27,9 +27,11 @@ typedef struct Thread { /* a userdata of the parent's; outlives the thread */
   pthread_t id;
   bool started, joined;
   Value *arguments;
-  Value *results; /* after done */
-  bool ok;        /* results are results; else the error */
-  Message done;   /* to the parent */
+  Value *results;     /* after done */
+  bool ok;            /* results are results; else the error */
+  char *traceback;    /* of the error, or NULL */
+  char *path, *cpath; /* where modules are looked for, as in the parent */
+  Message done;       /* to the parent */
   Worker *parent;
   Task *waiter;         /* of the parent's */
   bool ended;           /* done was delivered */
@@ -57,10 +59,32 @@ static void attach(Thread *thread, Worker *child) {
   pthread_mutex_unlock(&thread->lock);
 }
 
+/* The new state finds the modules that its parent finds. */
+static void set_path(lua_State *L, const char *name, const char *path) {
+  if (path == NULL) return;
+  lua_getglobal(L, LUA_LOADLIBNAME);
+  lua_pushstring(L, path);
+  lua_setfield(L, -2, name);
+  lua_pop(L, 1);
+}
+
+static char *copy_path(lua_State *L, const char *name) {
+  char *copy = NULL;
+  if (lua_getglobal(L, LUA_LOADLIBNAME) == LUA_TTABLE) {
+    if (lua_getfield(L, -1, name) == LUA_TSTRING)
+      copy = strdup(lua_tostring(L, -1)); /* without memory: the default */
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return copy;
+}
+
 /* stack: thread (light). Leaves the outcome of the function. */
 static int run_function(lua_State *L) {
   Thread *thread = lua_touserdata(L, 1);
   luaL_openlibs(L);
+  set_path(L, "path", thread->path);
+  set_path(L, "cpath", thread->cpath);
   runtime_open(L);
   luaL_requiref(L, "llmpool", luaopen_llmpool, 0);
   lua_settop(L, 1);
@@ -103,6 +127,11 @@ static Value *pack_outcome(lua_State *L, int first, bool *ok) {
 
 static int pack_protected(lua_State *L) {
   Thread *thread = lua_touserdata(L, 1);
+  if (!thread->ok) {
+    push_kept_traceback(L, 2);
+    if (lua_isstring(L, -1)) thread->traceback = strdup(lua_tostring(L, -1));
+    lua_pop(L, 1);
+  }
   thread->results = pack_outcome(L, 2, &thread->ok);
   return 0;
 }
@@ -167,6 +196,10 @@ static int mm_gc(lua_State *L) {
   value_unref(thread->arguments);
   value_unref(thread->results);
   thread->arguments = thread->results = NULL;
+  free(thread->traceback);
+  free(thread->path);
+  free(thread->cpath);
+  thread->traceback = thread->path = thread->cpath = NULL;
   if (thread->started) pthread_mutex_destroy(&thread->lock);
   thread->started = false;
   return 0;
@@ -201,6 +234,8 @@ static int f_thread_start(lua_State *L) {
     lua_pushstring(L, why.text); /* the Lua half adds the position */
     return lua_error(L);
   }
+  thread->path = copy_path(L, "path");
+  thread->cpath = copy_path(L, "cpath");
   thread->parent = b->worker;
   thread->done.deliver = on_done;
   thread->cancel.deliver = on_cancel;
@@ -234,7 +269,12 @@ static int k_wait(lua_State *L, int status, lua_KContext ctx) {
   if (thread->results == NULL)
     return luaL_error(L, "not enough memory for what a thread returned");
   int n = value_unpack(L, thread->results);
-  return thread->ok ? n : lua_error(L);
+  if (thread->ok) return n;
+  if (thread->traceback) {
+    lua_pushstring(L, thread->traceback);
+    keep_foreign_traceback(L);
+  }
+  return lua_error(L);
 }
 
 /* (thread) -> what its function returned; raises its error */

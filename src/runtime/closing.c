@@ -54,7 +54,9 @@ int runtime_finish(lua_State *L) {
   World *world = worker->world;
   if (worker_in_task(worker))
     luaL_error(L, "only the main chunk can wait for all tasks");
-  while (world->root.children > 0) {
+  for (;;) {
+    world_receive(L, world); /* events that came last */
+    if (world->root.children == 0) break;
     world->main.state = TASK_PARKED;
     world->main.wait = WAIT_SCOPE;
     world->main.parked_at = ++world->parks;

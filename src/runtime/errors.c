@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include <lauxlib.h>
+#include <lualib.h>
 
 #include "runtime.h"
 
@@ -61,12 +62,12 @@ void push_error(lua_State *L, const char *kind, const char *format, ...) {
 
 const char *error_kind(lua_State *L, int index) {
   const char *kind = NULL;
+  index = lua_absindex(L, index);
   if (!lua_getmetatable(L, index)) return NULL;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &errors_key);
   if (lua_rawequal(L, -1, -2)) {
-    index = lua_absindex(L, index);
     lua_pushliteral(L, "kind");
-    lua_rawget(L, index < 0 ? index - 3 : index);
+    lua_rawget(L, index);
     kind = lua_tostring(L, -1); /* the object holds the string */
     lua_pop(L, 1);
   }
@@ -95,6 +96,30 @@ static bool is_rethrown(lua_State *L, int error) {
   return marked && same;
 }
 
+/* stack: error kept text; leaves the error and kept. */
+static void keep_text(lua_State *L, int error) {
+  int kept = error + 1;
+  if (lua_istable(L, error)) {
+    lua_rawgeti(L, kept, KEPT_WEAK);
+    lua_pushvalue(L, error);
+    lua_pushvalue(L, -3);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+  }
+  lua_rawseti(L, kept, KEPT_TEXT);
+  lua_pushvalue(L, error);
+  lua_rawseti(L, kept, KEPT_ERROR);
+}
+
+void keep_foreign_traceback(lua_State *L) {
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &traceback_key);
+  lua_insert(L, -2); /* stack: error kept text */
+  keep_text(L, lua_gettop(L) - 2);
+  lua_pop(L, 1);
+  rethrow_mark(L);
+}
+
 int keep_traceback(lua_State *L) {
   lua_settop(L, 1);
   if (!lua_checkstack(L, LUA_MINSTACK)) return 1;
@@ -104,16 +129,7 @@ int keep_traceback(lua_State *L) {
     return 1;
   }
   luaL_traceback(L, L, NULL, 1); /* stack: error kept text */
-  if (lua_istable(L, 1)) {
-    lua_rawgeti(L, 2, KEPT_WEAK);
-    lua_pushvalue(L, 1);
-    lua_pushvalue(L, 3);
-    lua_rawset(L, -3);
-    lua_pop(L, 1);
-  }
-  lua_rawseti(L, 2, KEPT_TEXT);
-  lua_pushvalue(L, 1);
-  lua_rawseti(L, 2, KEPT_ERROR);
+  keep_text(L, 1);
   lua_settop(L, 1);
   return 1;
 }
@@ -179,26 +195,44 @@ static const char *find_in(lua_State *L, int function) {
   return NULL;
 }
 
-/* The names are held by package.loaded and by a string that is pushed where
-** the function was, so that they live until the caller's frame ends. */
+/* The same for the library `name`, whose table is on the top; pushes what holds
+** the result, or nothing. */
+static const char *name_in(lua_State *L, const char *library, int function) {
+  const char *name = lua_istable(L, -1) ? find_in(L, function) : NULL;
+  if (name == NULL) return NULL;
+  if (strcmp(library, LUA_GNAME) == 0) return lua_pushstring(L, name);
+  return lua_pushfstring(L, "%s.%s", library, name);
+}
+
+/* Lua's own libraries: others may have copies under names of their own. */
+static const char *name_in_standard(lua_State *L, int loaded, int function) {
+  static const char *const names[] = {
+      LUA_GNAME,     LUA_STRLIBNAME, LUA_TABLIBNAME,  LUA_COLIBNAME,
+      LUA_IOLIBNAME, LUA_OSLIBNAME,  LUA_MATHLIBNAME, LUA_DBLIBNAME};
+  const char *result = NULL;
+  for (size_t i = 0; !result && i < sizeof names / sizeof *names; i++) {
+    lua_getfield(L, loaded, names[i]);
+    result = name_in(L, names[i], function);
+  }
+  return result;
+}
+
+/* The name is held by a string that is pushed where the function was, so that
+** it lives until the caller's frame ends. */
 const char *push_library_name(lua_State *L, int index) {
   int function = lua_absindex(L, index);
-  const char *result = NULL;
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   int loaded = lua_gettop(L);
+  const char *result = name_in_standard(L, loaded, function);
   lua_pushnil(L);
   while (result == NULL && lua_next(L, loaded)) {
-    if (lua_type(L, -2) == LUA_TSTRING && lua_istable(L, -1)) {
-      const char *name = find_in(L, function);
-      const char *library = lua_tostring(L, -2);
-      if (name)
-        result = strcmp(library, LUA_GNAME) == 0
-                     ? name
-                     : lua_pushfstring(L, "%s.%s", library, name);
-    }
+    if (lua_type(L, -2) == LUA_TSTRING)
+      result = name_in(L, lua_tostring(L, -2), function);
     if (result) break;
     lua_pop(L, 1);
   }
+  if (result) lua_pushstring(L, result); /* above what may lie there */
   if (result) lua_replace(L, function);
   lua_settop(L, result ? function : function - 1);
   return result;

@@ -19,6 +19,9 @@ void errors_open(lua_State *L);
 int keep_traceback(lua_State *L);
 /* Tells keep_traceback that the next error is the last one, raised anew. */
 void rethrow_mark(lua_State *L);
+/* Keeps the text on the top as the traceback of the error below it, which comes
+** from another state, and is about to be raised. [-1, +0] */
+void keep_foreign_traceback(lua_State *L);
 /* Pushes the traceback kept for the error at `index`, or nil. */
 void push_kept_traceback(lua_State *L, int index);
 /* Prints an error that no one else will: message, traceback, spawn site. */

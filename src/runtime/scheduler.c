@@ -250,10 +250,16 @@ static void sleep_real(lua_State *L, World *world, Task *driver) {
   timers_run(world, world_now(world));
 }
 
+void world_receive(lua_State *L, const World *world) {
+  Worker *worker = world->worker;
+  worker_receive(worker);
+  if (worker->has_bells) worker->pools_ring(L, worker);
+}
+
 /* One turn: messages, ready tasks, timers; sleeps if there is nothing. */
 static void turn(lua_State *L, World *world, Task *driver, int64_t *polled) {
   Worker *worker = world->worker;
-  worker_receive(worker);
+  world_receive(L, world);
   if (world->first_ready) {
     run_ready(L, world);
     if (world->is_virtual) return;

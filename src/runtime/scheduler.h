@@ -30,6 +30,8 @@ void task_enqueue(Task *task);
 /* Makes it ready at `due_ns` of its world. False: no memory. */
 bool task_set_deadline(Task *task, int64_t due_ns);
 
+/* Delivers messages, and starts the tasks that events call back in. */
+void world_receive(lua_State *L, const World *world);
 /* Runs until `task` (a main task) is ready again. */
 void world_drive(lua_State *L, World *world, Task *task);
 void world_init(World *world, Worker *worker, llm_clock *clock);

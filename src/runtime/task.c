@@ -248,15 +248,12 @@ static void fail(lua_State *L, Task *task) {
   }
 }
 
-/* Whether the error on its stack is nothing but its own cancellation. */
-static bool is_own_cancellation(lua_State *L, Task *task) {
+/* Whether a cancelled task has ended by that: by its own cancellation, or by
+** that of a task it joined, which was cancelled with it. */
+static bool is_cancellation(const Task *task) {
   if (!task->cancelled) return false;
-  push_task_cancellation(L, task, 0);
-  lua_pushvalue(task->co, -1);
-  lua_xmove(task->co, L, 1);
-  bool same = lua_rawequal(L, -1, -2);
-  lua_pop(L, 2);
-  return same;
+  const char *kind = error_kind(task->co, -1);
+  return kind && strcmp(kind, "cancelled") == 0;
 }
 
 /* What needs memory of an ending: the outcome, and telling who is to know.
@@ -265,7 +262,7 @@ static int settle(lua_State *L) {
   Task *task = lua_touserdata(L, 1);
   bool failed = task->state == TASK_FAILED;
   luaL_checkstack(task->co, LUA_MINSTACK, NULL);
-  if (failed && is_own_cancellation(L, task)) failed = false;
+  if (failed && is_cancellation(task)) failed = false;
   if (task->cancelled && !failed) {
     push_task_cancellation(L, task, 0); /* what join raises */
     lua_settop(task->co, 0);

@@ -176,10 +176,13 @@ struct Worker {
   void (*pools_sleep)(Worker *, bool asleep);
   /* a task ends that owns leases: they come back */
   void (*pools_reclaim)(Worker *, Task *);
+  /* events have come for callbacks: start their tasks */
+  void (*pools_ring)(lua_State *, Worker *);
   void *pools;        /* src/lua's own */
   struct Site *sites; /* site.c's own */
   int threads;        /* started here, whose end was not heard of yet */
   int exit_status;    /* with exit_wanted */
+  bool has_bells;     /* pools_ring has something to do */
   bool exit_wanted;   /* os.exit(code, true) inside a task */
   bool closing;
   bool dates_tasks; /* somebody will ask how old they are */

@@ -170,10 +170,16 @@ function pool:stats(model) end
 ---@param interval? number seconds from picture to picture; default 0.5
 function pool:watch(interval) end
 
---- Records the pool's events from now on, the last `capacity` of them.
----@param capacity? integer default 4096
+--- Records the pool's events from now on. They are read with events:read, or
+--- handed to a callback, one by one and in order, in a task of this thread's
+--- that runs at its next wait: it holds no lock and may wait. A callback that
+--- raises is reported as a failed task; the next event comes all the same. It
+--- is called until the events are closed or this pool object is collected.
+--- When `capacity` events have not been heard yet, the newest are dropped.
+---@param options? integer|{ capacity?: integer, callback?: fun(event: table) }
+---a capacity (default 4096), or a table
 ---@return llmpool.events
-function pool:events(capacity) end
+function pool:events(options) end
 
 --- Lends no client of the model (of all, without one) until resume; callers
 --- wait.
@@ -237,6 +243,10 @@ function client:release() end
 ---@return table[] events
 ---@return integer dropped how many were lost because the ring was full
 function events:read() end
+
+--- How many events were lost because the ring was full.
+---@return integer
+function events:dropped() end
 
 --- Ends the recording.
 function events:close() end
