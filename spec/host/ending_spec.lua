@@ -236,7 +236,8 @@ describe("Ctrl-C reaches", function()
       local run = host.run(host.program, { sh = SEND,
         env = "MORE=" .. (row[4] or ""),
         files = { ["s.lua"] = BEGIN .. row[2] } })
-      assert.equal(row[3], run.out)
+      -- a function may be found under either name
+      assert.equal(row[3], (run.out:gsub("llmpool%.native%.", "llmpool.")))
     end)
   end
 end)
