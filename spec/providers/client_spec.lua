@@ -184,6 +184,7 @@ for _, name in ipairs(PROVIDERS) do
 
     it("raises what the upstream refuses, whole and streamed", function()
       for _, ask in ipairs { pool.generate, pool.stream } do
+        pool = pool_of(mock[name] { id = "key-1" }) -- the other one rests
         mock.next { status = 429, headers = { ["retry-after"] = "7" },
                     error = { message = "slow down, " .. KEY } }
         local err = failure_of(ask, pool, "fast", "q")
@@ -205,6 +206,7 @@ for _, name in ipairs(PROVIDERS) do
     it("raises malformed for what is no answer", function()
       for _, body in ipairs { "{", "", "hello", "[]", "3", "{}", "null",
                               '{"choices": []}', '{"choices": 5}' } do
+        pool = pool_of(mock[name] { id = "key-1" })
         mock.next { body = body }
         local err = failure_of(pool.generate, pool, "fast", "q")
         assert.equal("malformed", err.kind, body)
@@ -337,7 +339,7 @@ describe("embeddings", function()
     end)
 
     it("of " .. name .. " are checked", function()
-      local pool = pool_of(mock[name] { id = "a" })
+      local pool = pool_of(mock[name] { id = "a", breaker = false })
       for _, body in ipairs { {}, { data = {} }, { embeddings = {} },
                               { data = { { index = 0, embedding = "?" } } } }
       do

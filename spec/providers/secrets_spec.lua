@@ -40,38 +40,32 @@ local FAULTS = {
 describe("an API key", function()
   it("is in no error, event, statistic, list or traceback", function()
     mock.clear()
-    local pool = llmpool.new()
-    local names = { "openai", "anthropic", "gemini" }
-    for _, name in ipairs(names) do
-      pool:register_model(name, { mock[name] { id = "a", api_key = KEY,
-        timeout = { first = 0.05 }, headers = { ["X-Key"] = KEY },
-        breaker = false } })
-    end
-    local events = pool:events()
     local raised = 0
-    for _, name in ipairs(names) do
-      for _, ask in ipairs { pool.generate, function(...)
-        for _ in pool.stream(...) do end -- luacheck: ignore 542
-      end } do
+    for _, name in ipairs { "openai", "anthropic", "gemini" } do
+      for _, ask in ipairs { function(pool, ...) pool:generate(...) end,
+        function(pool, ...)
+          for _ in pool:stream(...) do end -- luacheck: ignore 542
+        end } do
         for _, fault in ipairs(FAULTS) do
-          pool:renew(name)
+          local pool = llmpool.new()
+          pool:register_model("m", { mock[name] { id = "a", api_key = KEY,
+            timeout = { first = 0.05 }, headers = { ["X-Key"] = KEY } } })
+          local events = pool:events()
           mock.by_key(KEY, fault)
           local ok, err = xpcall(ask, function(e)
             assert_clean(debug.traceback(tostring(e)))
             return e
-          end, pool, name, "q", { timeout = 1 })
+          end, pool, "m", "q", { timeout = 1 })
           if not ok then
             raised = raised + 1
             assert_clean(err, tostring(err), llmpool.traceback(err))
           end
+          assert_clean(events:read(), pool:stats(), pool:stats("m"),
+            pool:clients("m"), tostring(pool))
         end
       end
     end
     assert.is_true(raised >= 3 * 2 * 5, raised)
-    assert_clean(events:read(), pool:stats(), tostring(pool))
-    for _, name in ipairs(names) do
-      assert_clean(pool:stats(name), pool:clients(name))
-    end
   end)
 
   it("is on no command line and in no environment of ours", function()

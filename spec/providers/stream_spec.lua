@@ -161,7 +161,7 @@ for _, name in ipairs(PROVIDERS) do
       local timeout = { connect = 1, first = 0.1, idle = 0.05 }
       mock.next({ wait = 1 }, { wait_first = 1 },
         { text = "a b", wait_piece = 1 }, { wait_end = 1 })
-      local pool = pool_of(name, { timeout = timeout })
+      local pool = pool_of(name, { timeout = timeout, breaker = false })
       local _, _, err = read(pool)
       assert.equal("timeout_first", err.kind)
       assert.is_false(err.committed)
@@ -246,16 +246,15 @@ describe("Gemini's streams", function()
       },
       { body = { { error = { code = 503, message = "later" } } } },
       { json_array = true, text = "a b", done = false })
-    local pool = pool_of "gemini"
-    local text, stream = read(pool)
+    local text, stream = read(pool_of "gemini")
     assert.equal("a b", text)
     assert.equal("stop", stream.response.finish_reason)
-    local _, _, err = read(pool)
+    local _, _, err = read(pool_of "gemini")
     assert.equal("rate_limit", err.kind)
     assert.is_true(math.abs(err.retry_at - llmpool.now() - 9) < 0.5)
-    _, _, err = read(pool)
+    _, _, err = read(pool_of "gemini")
     assert.equal("overloaded", err.kind)
-    _, _, err = read(pool)
+    _, _, err = read(pool_of "gemini")
     assert.equal("truncated", err.kind)
   end)
 
