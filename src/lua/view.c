@@ -8,9 +8,6 @@
 */
 #include "view.h"
 
-#include <math.h>
-#include <string.h>
-
 #include "../runtime/bound.h"
 #include "../runtime/errors.h"
 #include "../runtime/scheduler.h"
@@ -83,20 +80,27 @@ static int m_note(lua_State *L) {
 
 /* ---- fields ------------------------------------------------------------ */
 
-/* upvalue 3: the methods */
+enum { FIELD_NOW = 1, FIELD_PROBE, FIELD_EXPLAINING };
+
+static const char *const field_names[] = {NULL, "now", "probe", "explaining"};
+
+/* upvalue 3: key -> a method, or a field's number; what is none is a model */
 static int mm_index(lua_State *L) {
   View *view = check_view(L, 1);
   lua_pushvalue(L, 2);
-  if (lua_rawget(L, lua_upvalueindex(3)) == LUA_TFUNCTION) return 1;
-  const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
-  if (strcmp(key, "now") == 0)
-    lua_pushnumber(L, (double)world_now(view->pool->world) / 1e9);
-  else if (strcmp(key, "probe") == 0)
-    lua_pushboolean(L, view->probe);
-  else if (strcmp(key, "explaining") == 0)
-    lua_pushboolean(L, lua_getiuservalue(L, 1, VIEW_NOTES) == LUA_TTABLE);
-  else
+  int type = lua_rawget(L, lua_upvalueindex(3));
+  if (type == LUA_TFUNCTION) return 1;
+  if (type == LUA_TNIL) {
     push_model(L, 1, view, 2);
+    return 1;
+  }
+  switch (lua_tointeger(L, -1)) {
+  case FIELD_NOW:
+    lua_pushnumber(L, (double)world_now(view->pool->world) / 1e9);
+    break;
+  case FIELD_PROBE: lua_pushboolean(L, view->probe); break;
+  default: lua_pushboolean(L, view->explaining);
+  }
   return 1;
 }
 
@@ -130,6 +134,7 @@ static int f_view_begin(lua_State *L) {
   lua_settop(L, 3);
   view->epoch++;
   view->probe = lua_toboolean(L, 2);
+  view->explaining = lua_istable(L, 3);
   lua_setiuservalue(L, 1, VIEW_NOTES);
   return 0;
 }
@@ -203,6 +208,10 @@ void view_open(lua_State *L, Binding *b) {
                                          {NULL, NULL}};
   set_functions(L, b, functions);
   new_type(L, b, VIEW_TYPE, methods, metamethods); /* stack: type methods */
+  for (int i = FIELD_NOW; i <= FIELD_EXPLAINING; i++) {
+    lua_pushinteger(L, i);
+    lua_setfield(L, -2, field_names[i]);
+  }
   view_set_index(L, b, mm_index);
   b->view_types[0] = lua_topointer(L, -2);
   lua_pop(L, 2);

@@ -17,9 +17,10 @@
 
 typedef struct View {
   Binding *binding;
-  LuaPool *pool;  /* its userdata is user value VIEW_POOL */
-  uint64_t epoch; /* of the present decision */
-  bool probe;     /* nothing will be sent: policies keep their state */
+  LuaPool *pool;   /* its userdata is user value VIEW_POOL */
+  uint64_t epoch;  /* of the present decision */
+  bool probe;      /* nothing will be sent: policies keep their state */
+  bool explaining; /* notes are kept, in user value VIEW_NOTES */
 } View;
 enum { VIEW_POOL = 1, VIEW_MODELS, VIEW_NOTES };
 
@@ -41,6 +42,7 @@ typedef struct Seen {
   const char *id;
   int64_t rest_until_ns;
   uint32_t slots, free, lent, resting;
+  double weight, input_price, output_price; /* facts */
   llm_place_state state; /* of its last place that is not free */
   Record record;
 } Seen;
@@ -50,6 +52,8 @@ typedef struct ModelView {
   llm_model *model; /* a reference; NULL: collected */
   uint64_t epoch;
   uint64_t versions; /* sum of the places' */
+  uint64_t facts;    /* the versions that the facts were read at */
+  uint32_t open;     /* clients that have a free slot */
   llm_model_peeked total;
   llm_peek *places;
   uint32_t size; /* places that there is room for */

@@ -8,8 +8,8 @@
 */
 #include "view.h"
 
+#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "../runtime/scheduler.h"
 
@@ -19,7 +19,8 @@
   XX(FREE, "free") XX(LENT, "lent") XX(SLOTS, "slots")                      \
   XX(RESTING, "resting") XX(REST_UNTIL, "rest_until")                       \
   XX(LATENCY, "latency") XX(P95, "p95") XX(ERROR_RATE, "error_rate")        \
-  XX(CALLS, "calls") XX(WEIGHT, "weight") XX(COST, "cost")                  \
+  XX(CALLS, "calls") XX(BUSY, "busy") XX(LOAD, "load") XX(WEIGHT, "weight")                  \
+  XX(COST, "cost")                                                          \
   XX(INPUT_PRICE, "input_price") XX(OUTPUT_PRICE, "output_price")           \
   XX(RPM_LEFT, "rpm_left") XX(TPM_LEFT, "tpm_left")                         \
   XX(ID, "id") XX(MODEL, "model") XX(STATE, "state") XX(PRICE, "price")     \
@@ -28,7 +29,7 @@
   XX(FREE, "free") XX(LENT, "lent") XX(WAITING, "waiting")                  \
   XX(RESTING, "resting") XX(LIMIT, "limit") XX(SIZE, "size")                \
   XX(SLOTS, "slots") XX(PAUSED, "paused") XX(NAME, "name")                  \
-  XX(CLIENTS, "clients")
+  XX(OPEN, "open") XX(CLIENTS, "clients")
 /* clang-format on */
 
 #define XX(id, name) CLIENT_##id,
@@ -41,9 +42,8 @@ enum { MODEL_NONE, MODEL_FIELDS(XX) MODEL_COUNT };
 
 /* ---- the copy ---------------------------------------------------------- */
 
-static bool is_same(const char *a, const char *b) {
-  return a == b || strcmp(a, b) == 0;
-}
+/* Ids are interned: one text, one address. */
+static bool is_same(const char *a, const char *b) { return a == b; }
 
 /* Whether the places are of the clients that are known, in their order. Places
 ** of one client follow each other. */
@@ -110,6 +110,9 @@ static void add_up(ModelView *model, uint32_t places) {
     add_place(seen, place);
     model->versions += place->version;
   }
+  model->open = 0;
+  for (uint32_t i = 0; i < model->count; i++)
+    if (model->clients[i].free > 0) model->open++;
 }
 
 static bool reserve(ModelView *model, uint32_t size) {
@@ -153,8 +156,7 @@ static void relist(lua_State *L, int index, ModelView *model) {
   lua_setiuservalue(L, index, MODEL_LIST);
   lua_newtable(L);
   lua_setiuservalue(L, index, MODEL_COLUMNS);
-  lua_pushnil(L);
-  lua_setiuservalue(L, index, MODEL_FACTS);
+  model->facts = 0;
   model->relist = false;
 }
 
@@ -172,28 +174,44 @@ int model_view_find(lua_State *L, int index, ModelView *model, int id) {
   return at;
 }
 
-/* Pushes pool:clients(model), which has price, weight, tags and provider of
-** each; read again when a client was added, replaced or made anew. */
-static void push_facts(lua_State *L, int index, ModelView *model) {
-  push_part(L, index, model, MODEL_FACTS);
-  if (lua_istable(L, -1)) {
-    lua_getfield(L, -1, "versions");
-    bool fresh = (uint64_t)lua_tointeger(L, -1) == model->versions;
-    lua_pop(L, 1);
-    if (fresh) return;
+static double number_in(lua_State *L, const char *name, double missing) {
+  double value =
+      lua_getfield(L, -1, name) == LUA_TNUMBER ? lua_tonumber(L, -1) : missing;
+  lua_pop(L, 1);
+  return value;
+}
+
+/* stack: ... fields of one client */
+static void read_facts(lua_State *L, Seen *seen) {
+  seen->weight = number_in(L, "weight", 1);
+  seen->input_price = seen->output_price = 0;
+  if (lua_getfield(L, -1, "price") == LUA_TTABLE) {
+    seen->input_price = number_in(L, "input", 0);
+    seen->output_price = number_in(L, "output", 0);
   }
   lua_pop(L, 1);
+}
+
+/* What pool:clients(model) tells: price, weight, tags and provider of each;
+** read again when a client was added, replaced or made anew. */
+static void need_facts(lua_State *L, int index, ModelView *model) {
+  model_view_refresh(L, model);
+  if (model->relist) relist(L, index, model);
+  if (model->facts == model->versions + 1) return;
   lua_getiuservalue(L, index, MODEL_VIEW);
   lua_getiuservalue(L, -1, VIEW_POOL);
   lua_getfield(L, -1, "clients");
   lua_insert(L, -2);
   lua_pushstring(L, llm_model_name(model->model));
   lua_call(L, 2, 1);
-  lua_remove(L, -2);
-  lua_pushinteger(L, (lua_Integer)model->versions);
-  lua_setfield(L, -2, "versions");
-  lua_pushvalue(L, -1);
+  for (uint32_t i = 0; i < model->count; i++) {
+    if (lua_rawgeti(L, -1, (lua_Integer)i + 1) == LUA_TTABLE)
+      read_facts(L, &model->clients[i]);
+    lua_pop(L, 1);
+  }
   lua_setiuservalue(L, index, MODEL_FACTS);
+  lua_pop(L, 1);
+  model->facts = model->versions + 1;
 }
 
 /* ---- a client's fields ------------------------------------------------- */
@@ -201,25 +219,14 @@ static void push_facts(lua_State *L, int index, ModelView *model) {
 /* Pushes the fact `name` of the client at position `at`, or nil. */
 static int push_fact(lua_State *L, int index, ModelView *model, uint32_t at,
                      const char *name) {
-  push_facts(L, index, model);
+  need_facts(L, index, model);
+  lua_getiuservalue(L, index, MODEL_FACTS);
   int type = lua_rawgeti(L, -1, (lua_Integer)at + 1);
   type = type == LUA_TTABLE ? lua_getfield(L, -1, name) : LUA_TNIL;
   if (type == LUA_TNIL && !lua_isnil(L, -1)) lua_pushnil(L);
   lua_insert(L, -3);
   lua_pop(L, 2);
   return type;
-}
-
-static double price(lua_State *L, int index, ModelView *model, uint32_t at,
-                    const char *which) {
-  double value = 0;
-  if (push_fact(L, index, model, at, "price") == LUA_TTABLE) {
-    lua_getfield(L, -1, which);
-    value = lua_tonumber(L, -1);
-    lua_pop(L, 1);
-  }
-  lua_pop(L, 1);
-  return value;
 }
 
 static double fact(lua_State *L, int index, ModelView *model, uint32_t at,
@@ -233,14 +240,13 @@ static double fact(lua_State *L, int index, ModelView *model, uint32_t at,
 
 static double number_fact(lua_State *L, int index, ModelView *model,
                           uint32_t at, int field) {
+  need_facts(L, index, model);
+  const Seen *seen = &model->clients[at];
   switch (field) {
-  case CLIENT_WEIGHT: return fact(L, index, model, at, "weight", 1);
-  case CLIENT_INPUT_PRICE: return price(L, index, model, at, "input");
-  case CLIENT_OUTPUT_PRICE: return price(L, index, model, at, "output");
-  case CLIENT_COST:
-    return (price(L, index, model, at, "input") +
-            price(L, index, model, at, "output")) /
-           2;
+  case CLIENT_WEIGHT: return seen->weight;
+  case CLIENT_INPUT_PRICE: return seen->input_price;
+  case CLIENT_OUTPUT_PRICE: return seen->output_price;
+  case CLIENT_COST: return (seen->input_price + seen->output_price) / 2;
   case CLIENT_RPM_LEFT: return fact(L, index, model, at, "rpm_left", 0);
   default: return fact(L, index, model, at, "tpm_left", 0);
   }
@@ -263,6 +269,8 @@ static double number(lua_State *L, int index, ModelView *model, uint32_t at,
   case CLIENT_P95: return record_p95(&seen->record);
   case CLIENT_ERROR_RATE: return seen->record.errors;
   case CLIENT_CALLS: return (double)seen->record.count;
+  case CLIENT_LOAD: return seen->record.latency * (seen->lent + 1);
+  case CLIENT_BUSY: return (double)seen->lent / (double)seen->slots;
   default: return number_fact(L, index, model, at, field);
   }
 }
@@ -351,6 +359,7 @@ static int push_model_field(lua_State *L, ModelView *model, int field) {
   case MODEL_LIMIT_FIELD: lua_pushinteger(L, total->limit); break;
   case MODEL_SIZE_FIELD: lua_pushinteger(L, model->count); break;
   case MODEL_SLOTS_FIELD: lua_pushinteger(L, total->capacity); break;
+  case MODEL_OPEN_FIELD: lua_pushinteger(L, model->open); break;
   case MODEL_PAUSED_FIELD: lua_pushboolean(L, total->is_paused); break;
   case MODEL_NAME_FIELD: lua_pushstring(L, llm_model_name(model->model)); break;
   case MODEL_CLIENTS_FIELD: push_part(L, 1, model, MODEL_LIST); break;
@@ -369,18 +378,23 @@ static int model_index(lua_State *L) {
   return push_model_field(L, model, (int)lua_tointeger(L, -1));
 }
 
-/* upvalue 3: a client's key -> the field's number
-** (model, field) -> the numbers of all clients, in a list that is used again
-** in the next decision */
-static int m_column(lua_State *L) {
-  ModelView *model = check_model_view(L, 1);
-  lua_settop(L, 2);
+/* The field named at index 2, by a table of keys that is the third upvalue. */
+static int check_number_field(lua_State *L) {
   lua_pushvalue(L, 2);
   int field = lua_rawget(L, lua_upvalueindex(3)) == LUA_TNUMBER
                   ? (int)lua_tointeger(L, -1)
                   : 0;
   luaL_argcheck(L, field > 0 && field <= LAST_NUMBER, 2,
                 "a client's field that is a number expected");
+  lua_pop(L, 1);
+  return field;
+}
+
+/* (model, field) -> the numbers of all clients, in a list that is used again
+** in the next decision */
+static int m_column(lua_State *L) {
+  ModelView *model = check_model_view(L, 1);
+  int field = check_number_field(L);
   lua_settop(L, 2);
   push_part(L, 1, model, MODEL_COLUMNS);
   if (lua_rawgeti(L, 3, field) != LUA_TTABLE) {
@@ -394,6 +408,89 @@ static int m_column(lua_State *L) {
     lua_rawseti(L, 4, (lua_Integer)i + 1);
   }
   return 1;
+}
+
+/* (model, field, after) -> position and value of the least among the clients
+** that have a free slot; of equals the first behind the position `after`, else
+** the first; nil: nobody is free */
+static int m_least(lua_State *L) {
+  ModelView *model = check_model_view(L, 1);
+  int field = check_number_field(L);
+  lua_Integer after = luaL_optinteger(L, 3, 0);
+  lua_settop(L, 3);
+  push_part(L, 1, model, MODEL_LIST);
+  lua_Integer best = 0;
+  double least = 0;
+  for (uint32_t i = 0; i < model->count; i++) {
+    if (model->clients[i].free == 0) continue;
+    double value = number(L, 1, model, i, field);
+    bool is_better =
+        best == 0 || value < least ||
+        (value == least && best <= after && (lua_Integer)i + 1 > after);
+    if (!is_better) continue;
+    best = (lua_Integer)i + 1;
+    least = value;
+  }
+  if (best == 0) return 0;
+  lua_pushinteger(L, best);
+  lua_pushnumber(L, least);
+  return 2;
+}
+
+/* In time comes before late, free before busy; then the price, then p95. */
+typedef struct Offer {
+  double price, p95;
+  bool is_late, is_free;
+} Offer;
+
+static bool is_better(const Offer *a, const Offer *b) {
+  if (a->is_late || b->is_late) return a->p95 < b->p95;
+  if (a->is_free != b->is_free) return a->is_free;
+  if (a->price != b->price) return a->price < b->price;
+  return a->p95 < b->p95;
+}
+
+/* (model, prompt, answer, within) -> position of the client that answers so
+** many tokens for the lowest price within so many seconds, as far as is known;
+** its price, its p95, whether it is free */
+static int m_cheapest(lua_State *L) {
+  ModelView *model = check_model_view(L, 1);
+  double prompt = luaL_checknumber(L, 2), answer = luaL_checknumber(L, 3);
+  double within = luaL_optnumber(L, 4, HUGE_VAL);
+  lua_settop(L, 4);
+  need_facts(L, 1, model);
+  Offer best = {0};
+  lua_Integer at = 0;
+  for (uint32_t i = 0; i < model->count; i++) {
+    Seen *seen = &model->clients[i];
+    double p95 = record_p95(&seen->record);
+    Offer offer = {(seen->input_price * prompt + seen->output_price * answer) /
+                       1e6,
+                   p95, p95 > within, seen->free > 0};
+    if (at != 0 && !is_better(&offer, &best)) continue;
+    best = offer;
+    at = (lua_Integer)i + 1;
+  }
+  if (at == 0) return 0;
+  lua_pushinteger(L, at);
+  lua_pushnumber(L, best.price);
+  lua_pushnumber(L, best.p95);
+  lua_pushboolean(L, best.is_free);
+  return 4;
+}
+
+/* (model, k) -> the k-th client that has a free slot, or nil */
+static int m_pick(lua_State *L) {
+  ModelView *model = check_model_view(L, 1);
+  lua_Integer k = luaL_checkinteger(L, 2);
+  lua_settop(L, 2);
+  push_part(L, 1, model, MODEL_LIST);
+  for (uint32_t i = 0; i < model->count; i++)
+    if (model->clients[i].free > 0 && --k == 0) {
+      lua_rawgeti(L, 3, (lua_Integer)i + 1);
+      return 1;
+    }
+  return 0;
 }
 
 /* (model, id) -> the client, or nil */
@@ -446,6 +543,15 @@ static void add_keys(lua_State *L, const char *const *names, int count) {
   }
 }
 
+/* stack: ... methods; one whose third upvalue is the table at `keys` */
+static void add_method(lua_State *L, Binding *b, int keys, const char *name,
+                       lua_CFunction function) {
+  push_upvalues(L, b);
+  lua_pushvalue(L, keys);
+  lua_pushcclosure(L, function, 3);
+  lua_setfield(L, -2, name);
+}
+
 void model_views_open(lua_State *L, Binding *b) {
 #define XX(id, name) name,
   static const char *const client_keys[] = {NULL, CLIENT_FIELDS(XX)};
@@ -453,7 +559,10 @@ void model_views_open(lua_State *L, Binding *b) {
 #undef XX
   static const luaL_Reg client_meta[] = {{"__tostring", client_tostring},
                                          {NULL, NULL}};
-  static const luaL_Reg methods[] = {{"client", m_client}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"client", m_client},
+                                     {"pick", m_pick},
+                                     {"cheapest", m_cheapest},
+                                     {NULL, NULL}};
   static const luaL_Reg model_meta[] = {
       {"__tostring", model_tostring}, {"__gc", model_gc}, {NULL, NULL}};
   new_type(L, b, VIEW_CLIENT_TYPE, NULL, client_meta);
@@ -463,10 +572,8 @@ void model_views_open(lua_State *L, Binding *b) {
   int keys = lua_gettop(L);
   new_type(L, b, VIEW_MODEL_TYPE, methods, model_meta);
   add_keys(L, model_keys, MODEL_COUNT);
-  push_upvalues(L, b);
-  lua_pushvalue(L, keys);
-  lua_pushcclosure(L, m_column, 3);
-  lua_setfield(L, -2, "column");
+  add_method(L, b, keys, "column", m_column);
+  add_method(L, b, keys, "least", m_least);
   view_set_index(L, b, model_index);
   b->view_types[1] = lua_topointer(L, -2);
   lua_pop(L, 4);

@@ -9,22 +9,37 @@
 
 local part = require "llmpool.policy.part"
 
-local function price_of(client, prompt, answer)
-  return (client.input_price * prompt + client.output_price * answer) / 1e6
+-- In time comes before late, free before busy; then the price, then the 95th
+-- percentile. Returns whether the first of two is the better.
+local function is_better(p95, free, price, best_p95, best_free, best_price,
+                         within)
+  if p95 > within or best_p95 > within then return p95 < best_p95 end
+  if free ~= best_free then return free end
+  if price ~= best_price then return price < best_price end
+  return p95 < best_p95
 end
 
--- Whether a is better than b: first in time, then free, then cheap, then quick.
-local function is_better(a, b)
-  if a.in_time ~= b.in_time then return a.in_time end
-  if not a.in_time then return a.p95 < b.p95 end
-  if a.free ~= b.free then return a.free end
-  if a.price ~= b.price then return a.price < b.price end
-  return a.p95 < b.p95
-end
-
-local function each_client(view, models, visit)
+-- Returns the name of the best one's model and its position there.
+local function choose(view, models, prompt, answer, within)
+  local best, index, best_price, best_p95, best_free
   for _, name in ipairs(models) do
-    for _, client in ipairs(view[name].clients) do visit(name, client) end
+    local i, price, p95, free = view[name]:cheapest(prompt, answer, within)
+    if i and (not best or is_better(p95, free, price, best_p95, best_free,
+      best_price, within)) then
+      best, index = name, i
+      best_price, best_p95, best_free = price, p95, free
+    end
+  end
+  return best, index
+end
+
+local function explain(view, models, prompt, answer, within)
+  for _, name in ipairs(models) do
+    for _, client in ipairs(view[name].clients) do
+      local price = client.input_price * prompt + client.output_price * answer
+      view:note(name, client.id, price / 1e6, client.p95 <= within and "in time"
+        or ("too slow: p95 %.3g s"):format(client.p95))
+    end
   end
 end
 
@@ -33,27 +48,22 @@ return function(t)
     within = part.positive, answer_tokens = part.positive,
   }, part.model)
   local within = given.within or math.huge
+  local function plan_of(models, name, id)
+    local plan = part.first(models, name)
+    plan[1] = { model = name, client = id }
+    return plan
+  end
+  local plan_for = part.cached(function(name, id)
+    return part.plan.new(plan_of(given, name, id))
+  end)
   return part.named(function(request, view, options)
     local models = part.models(given, view)
     local prompt = part.prompt_tokens(request, options)
     local answer = part.answer_tokens(request, given.answer_tokens or 500)
-    local best
-    each_client(view, models, function(name, client)
-      local entry = {
-        model = name, id = client.id, p95 = client.p95, free = client.free > 0,
-        price = price_of(client, prompt, answer),
-      }
-      entry.in_time = entry.p95 <= within
-      if view.explaining then
-        view:note(name, entry.id, entry.price, entry.in_time and "in time"
-          or ("too slow: p95 %.3g s"):format(entry.p95))
-      end
-      if not best or is_better(entry, best) then best = entry end
-    end)
-    local plan = { { model = best.model, client = best.id } }
-    for _, name in ipairs(models) do
-      if name ~= best.model then plan[#plan + 1] = name end
-    end
-    return plan
+    local name, i = choose(view, models, prompt, answer, within)
+    if view.explaining then explain(view, models, prompt, answer, within) end
+    local id = view[name].clients[i].id
+    if models == given then return plan_for(name, id) end
+    return plan_of(models, name, id)
   end, "cheapest")
 end

@@ -7,56 +7,46 @@
 
 local part = require "llmpool.policy.part"
 
--- The first of the least after the position `turn` wins, else the first at all.
--- Returns its model, its position there and its position among all.
-local function choose(view, models, turn)
-  local model, index, at, least = nil, nil, 0, math.huge
-  local later_model, later_index, later_at, later = nil, nil, 0, math.huge
-  local position = 0
-  for _, name in ipairs(models) do
-    local here = view[name]
-    local free, lent = here:column "free", here:column "lent"
-    local slots = here:column "slots"
-    for i = 1, #free do
-      position = position + 1
-      if free[i] > 0 then
-        local busy = lent[i] / slots[i]
-        if busy < least then model, index, at, least = here, i, position, busy
-        end
-        if position > turn and busy < later then
-          later_model, later_index, later_at, later = here, i, position, busy
-        end
-      end
-    end
+-- The turn is at client `at` of the model number `last`: of equals those behind
+-- it come first, then the other models', then those before it. Returns the
+-- number of the model, and the position of the client in it.
+local function choose(view, models, last, at)
+  local n, best, index, least = #models, nil, nil, math.huge
+  local own, own_busy = view[models[last]]:least("busy", at)
+  if own and own > at then best, index, least = last, own, own_busy end
+  for step = 1, n - 1 do
+    local m = (last + step - 1) % n + 1
+    local i, busy = view[models[m]]:least("busy", 0)
+    if i and busy < least then best, index, least = m, i, busy end
   end
-  if later_model and later <= least then
-    return later_model, later_index, later_at
-  end
-  return model, index, at
+  if own and own <= at and own_busy < least then return last, own end
+  return best, index
 end
 
 local function explain(view, models)
   for _, name in ipairs(models) do
     for _, client in ipairs(view[name].clients) do
-      view:note(name, client.id, client.lent / client.slots, "lent per slot")
+      view:note(name, client.id, client.busy, "lent per slot")
     end
   end
 end
 
 return function(t)
   local given = part.options(t, "least_busy", {}, part.model)
-  local turn = 0
+  local last, at = 1, 0
   local plan_for = part.cached(function(name, id)
     return part.plan.new { { model = part.first(given, name), client = id } }
   end)
   return part.named(function(_, view)
     local models = part.models(given, view)
-    local model, i, position = choose(view, models, turn)
+    if last > #models then last, at = 1, 0 end
+    local m, i = choose(view, models, last, at)
     if view.explaining then explain(view, models) end
-    if not model then return { model = models } end
-    if not view.probe then turn = position end
-    local id = model.clients[i].id
-    if models == given then return plan_for(model.name, id) end
-    return { { model = part.first(models, model.name), client = id } }
+    if not m then return { model = models } end
+    if not view.probe then last, at = m, i end
+    local name = models[m]
+    local id = view[name].clients[i].id
+    if models == given then return plan_for(name, id) end
+    return { { model = part.first(models, name), client = id } }
   end, "least_busy")
 end

@@ -71,8 +71,9 @@ end
 -- ---- plans ------------------------------------------------------------------
 
 --- A plan for a choice, made once: cache[a][b] = make(a, b).
-function part.cached(make)
-  local cache = {}
+-- @param mode "k": only as long as a lives
+function part.cached(make, mode)
+  local cache = setmetatable({}, { __mode = mode })
   return function(a, b)
     local known = cache[a]
     if known == nil then

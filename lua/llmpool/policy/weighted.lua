@@ -44,7 +44,11 @@ return function(t)
     for i = 1, #names do
       local value = credit[i] + weights[i]
       if value > most and weights[i] > 0 then best, most = i, value end
-      if view.explaining then view:note(names[i], nil, value, "credit") end
+    end
+    if view.explaining then
+      for i = 1, #names do
+        view:note(names[i], nil, credit[i] + weights[i], "credit")
+      end
     end
     if not view.probe then
       for i = 1, #names do credit[i] = credit[i] + weights[i] end

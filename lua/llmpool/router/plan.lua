@@ -125,6 +125,13 @@ local function check(t, known, where)
   if not ok then bad("%s", err) end
 end
 
+-- How a field is taken over, where it is not just the value.
+local take = {
+  model = copy, retry_on = set,
+  client = function(v) return copy(list(v)) end,
+  exclude = function(v) return copy(list(v)) end,
+}
+
 local function compile_attempt(t, where)
   if type(t) == "string" and t ~= "" then return simple(t) end
   if type(t) ~= "table" then
@@ -132,14 +139,12 @@ local function compile_attempt(t, where)
       .. type(t), plan.WHAT)
   end
   if t.model == nil then bad("%s has no model; %s", where, plan.WHAT) end
-  check(t, attempt_fields, where)
-  local attempt = {
-    model = copy(t.model), client = copy(list(t.client)),
-    exclude = copy(list(t.exclude)), retry_on = set(t.retry_on),
-    retries = t.retries or 0, commit = t.commit or "first",
-  }
-  for key in pairs(attempt_fields) do
-    if attempt[key] == nil then attempt[key] = t[key] end
+  local attempt = { commit = "first", retries = 0 }
+  for key, value in next, t do
+    local wanted = attempt_fields[key]
+    if not wanted or wanted(value) then check(t, attempt_fields, where) end
+    local how = take[key]
+    attempt[key] = how and how(value) or value
   end
   attempt.ask = ask(attempt)
   return attempt
@@ -190,24 +195,55 @@ function plan.is(value)
   return type(meta) == "table" and meta.__name == NAME
 end
 
-local strings = setmetatable({}, { __mode = "v" })
+-- ---- plans that are only names ----------------------------------------------
+
+-- Kept by their names, as far as they are few: kept[a][b][PLAN].
+local MOST, PLAN = 1000, 1
+local kept, count = {}, 0
+
+-- Where the plan of this list is kept; nil if it is more than names.
+local function place_of(t, n)
+  if next(t, n > 0 and n or nil) ~= nil or n == 0 then return nil end
+  local node = kept
+  for i = 1, n do
+    local name = t[i]
+    if type(name) ~= "string" then return nil end
+    local deeper = node[name]
+    if not deeper then
+      deeper = {}
+      node[name] = deeper
+    end
+    node = deeper
+  end
+  return node
+end
+
+local function of_list(t)
+  local place = place_of(t, #t)
+  if not place then return compile(t) end
+  local made = place[PLAN]
+  if made then return made end
+  made = compile(t)
+  if count >= MOST then kept, count = {}, 0 end
+  place[PLAN], count = made, count + 1
+  return made
+end
+
+local function what_is(value)
+  if value == nil then return "nil" end
+  return value == "" and "an empty string" or "a " .. type(value)
+end
 
 --- Compiles what a policy returned; raises a sentence if it is no plan.
 function plan.of(value)
   if type(value) == "table" then
-    if plan.is(value) then return value end
-    return compile(value)
+    return plan.is(value) and value or of_list(value)
   end
   if type(value) ~= "string" or value == "" then
-    bad("%s is no plan: %s", value == "" and "an empty string" or type(value)
-      == "nil" and "nil" or "a " .. type(value), plan.WHAT)
+    bad("%s is no plan: %s", what_is(value), plan.WHAT)
   end
-  local known = strings[value]
-  if not known then
-    known = setmetatable({ simple(value) }, Plan)
-    strings[value] = known
-  end
-  return known
+  local place = kept[value]
+  return place and place[PLAN] or of_list { value }
 end
 
 --- A compiled plan: checked once, however often a policy returns it. It must
