@@ -44,7 +44,8 @@ describe("scripts/bench/run.sh #once", function()
       "Lua: acquire with <close>, in a task",
       "hand-off between tasks, 10,000 on 10 clients",
       "1,000 tasks wait for 2 clients: memory of each",
-      'program start, -e ""',
+      'program start, -e ""', "a decision, 8 clients: fallback",
+      "a decision, 64 clients: cheapest",
     } do
       assert(output:find("\n| " .. case, 1, true), case .. "\n" .. output)
     end

@@ -175,14 +175,17 @@ describe("after a failure", function()
 
   it("goes on only after the kinds that the plan says", function()
     local a, c = scripted("a", { fail = "server" }), scripted("c", {})
-    for kinds, calls in pairs { server = 1, reset = 0 } do
-      c.calls = {}
-      simulate({ { "m", a }, { "n", c } },
-        { policy = { { model = "m", retry_on = kinds }, "n" } },
-        function(router)
-        pcall(router.generate, router, "q")
-        assert.equal(calls, #c.calls)
-      end)
+    for field, expected in pairs { fallback_on = { server = "1 1",
+      reset = "1 0" }, retry_on = { server = "2 1", reset = "1 1" } } do
+      for kind, calls in pairs(expected) do
+        a.calls, c.calls = {}, {}
+        simulate({ { "m", a }, { "n", c } }, { policy = { { model = "m",
+          retries = field == "retry_on" and 1 or 0, [field] = kind }, "n" } },
+          function(router)
+          pcall(router.generate, router, "q")
+          assert.equal(calls, #a.calls .. " " .. #c.calls)
+        end)
+      end
     end
   end)
 

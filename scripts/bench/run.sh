@@ -13,7 +13,8 @@ usage: sh scripts/bench/run.sh [--quick] [--smoke] [--keep FILE] [CASE...]
 Builds llmpool in build/bench, measures it beside its peers, and prints a
 Markdown table. What is measured is told on a terminal meanwhile.
 
-  CASE         pair, contention, lease, handoff, waiting, start; else all
+  CASE         pair, contention, lease, handoff, waiting, start, policy; else
+               all
   --quick      fewer and shorter rounds: a minute instead of some five
   --smoke      a moment of each, to see that they run; the figures say nothing
   --keep FILE  leaves the samples in FILE
@@ -45,12 +46,14 @@ while [ $# -gt 0 ]; do
       usage
       exit 0
       ;;
-    pair | contention | lease | handoff | waiting | start) cases="$cases $1" ;;
+    pair | contention | lease | handoff | waiting | start | policy)
+      cases="$cases $1"
+      ;;
     *) die "there is no case $1; see --help" ;;
   esac
   shift
 done
-[ -n "$cases" ] || cases="pair contention lease handoff waiting start"
+[ -n "$cases" ] || cases="pair contention lease handoff waiting start policy"
 
 # by_scale FULL QUICK SMOKE: the one that applies
 by_scale() {
@@ -170,6 +173,11 @@ run_start() {
   has lua5.4 || return 0
   measure "start" "$build/bench/start" --rounds "$(by_scale 400 100 3)" \
     "$program" "$(command -v lua5.4)"
+}
+
+run_policy() {
+  measure "policy" "$program" scripts/bench/policy.lua \
+    "$(by_scale 21 5 1)" "$(by_scale 5000 5000 200)"
 }
 
 prepare

@@ -55,6 +55,16 @@ case("program start, -e \"\"", "start", "ns", "llmpool", {
   { "lua5.4", at_most = 2 },
 })
 
+for _, load in ipairs { { 8, 2000 }, { 64, 5000 } } do
+  local clients, target = load[1], load[2]
+  for _, policy in ipairs { "fallback", "weighted", "round_robin", "least_busy",
+                            "latency", "sticky", "cheapest" } do
+    case(("a decision, %d clients: %s"):format(clients, policy),
+         "decision " .. clients, "ns", policy,
+         { { absolute = target }, { "empty call" } })
+  end
+end
+
 -- ---- samples -------------------------------------------------------------
 
 local samples = {} -- [what][subject][round] = value

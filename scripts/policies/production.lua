@@ -1,6 +1,6 @@
 -- production.lua: what a service in front of users starts with. Everybody gets
 -- a fair share; a model that is down is left out; a slow answer is asked for a
--- second time, within a budget; and when all else fails the small model answers.
+-- second time, within a budget; when all else fails the small model answers.
 --
 --   llmpool scripts/policies/try.lua scripts/policies/production.lua
 

@@ -5,7 +5,7 @@
 
 local llmpool = require "llmpool"
 
-local REQUESTS, SECONDS = 3600, 3600
+local REQUESTS, SECONDS = 1800, 3600
 
 local function client(id, median, price, failures)
   return llmpool.simulated {
@@ -31,7 +31,7 @@ end
 
 local tenants = { "gold", "silver", "free" }
 
--- One request a second, whoever answers it.
+-- A request every two seconds, whoever answers it.
 local function traffic(router, seconds, served)
   llmpool.scope(function(scope)
     for i = 1, REQUESTS do

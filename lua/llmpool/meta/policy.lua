@@ -25,7 +25,10 @@
 ---@field first? number seconds until the first content of a stream
 ---@field idle? number seconds between two pieces of a stream
 ---@field retries? integer how often it is tried again, 0
----@field retry_on? string|string[] kinds of failure after which to go on
+---@field retry_on? string|string[] kinds of failure after which it is tried
+--- again; default: all that make sense
+---@field fallback_on? string|string[] kinds of failure after which the next
+--- attempt is made; default: all that make sense
 ---@field backoff? number seconds: the first pause before a retry is at most that
 ---@field max_backoff? number seconds: no pause is longer
 ---@field hedge_after? number seconds until a second lane starts beside it

@@ -45,13 +45,13 @@ end
 return function(t)
   local given = part.options(t, "latency", {}, part.model)
   local plan_for = part.cached(function(name, id)
-    return part.plan.new { { model = part.first(given, name), client = id } }
+    return part.plan.new { { model = part.one_of(given, name), client = id } }
   end)
   return part.named(function(_, view)
     local models = part.models(given, view)
     local name, client = draw(view, models)
     if not name then return { model = models } end
     if models == given then return plan_for(name, client.id) end
-    return { { model = part.first(models, name), client = client.id } }
+    return { { model = part.one_of(models, name), client = client.id } }
   end, "latency")
 end

@@ -35,7 +35,7 @@ return function(t)
   local given = part.options(t, "least_busy", {}, part.model)
   local last, at = 1, 0
   local plan_for = part.cached(function(name, id)
-    return part.plan.new { { model = part.first(given, name), client = id } }
+    return part.plan.new { { model = part.one_of(given, name), client = id } }
   end)
   return part.named(function(_, view)
     local models = part.models(given, view)
@@ -47,6 +47,6 @@ return function(t)
     local name = models[m]
     local id = view[name].clients[i].id
     if models == given then return plan_for(name, id) end
-    return { { model = part.first(models, name), client = id } }
+    return { { model = part.one_of(models, name), client = id } }
   end, "least_busy")
 end

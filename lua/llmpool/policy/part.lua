@@ -98,6 +98,11 @@ function part.first(list, name)
   return result
 end
 
+--- For an attempt's model: the one, and the others where it is not free.
+function part.one_of(list, name)
+  return #list == 1 and name or part.first(list, name)
+end
+
 --- What a policy makes of another's plan, made once for each that comes again.
 function part.derived(change)
   local cache = setmetatable({}, { __mode = "k" })

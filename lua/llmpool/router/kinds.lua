@@ -42,11 +42,9 @@ kinds.innocent = {
 
 --- What may be done after this failure.
 -- @param err the error: an object with kind, or anything else
--- @param retry_on the attempt's set of kinds, or nil for all that make sense
-function kinds.verdict(kind, err, retry_on)
+function kinds.verdict(kind, err)
   local verdict = kinds.known[kind] or kinds.known.error
   if verdict.stop or verdict.larger then return verdict end
-  if retry_on then return retry_on[kind] and verdict or STOP end
   -- what a provider gave out already is no matter here: the router knows what
   -- it gave out itself
   if type(err) == "table" and err.retryable == false and not err.committed then

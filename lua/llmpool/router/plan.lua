@@ -38,7 +38,7 @@ local function commit(v)
   return '"first", "end", or a number of pieces, 1 or more'
 end
 
-local function retry_on(v)
+local function some_kinds(v)
   local wanted = id_list(v)
   if wanted then return "a list of kinds of failure" end
   for _, kind in ipairs(type(v) == "table" and v or { v }) do
@@ -76,7 +76,8 @@ end
 local attempt_fields = {
   model = id_list, client = id_list, exclude = id_list, wait = fields.seconds,
   timeout = fields.seconds, deadline = fields.seconds, first = fields.seconds,
-  idle = fields.seconds, retries = fields.count, retry_on = retry_on,
+  idle = fields.seconds, retries = fields.count, retry_on = some_kinds,
+  fallback_on = some_kinds,
   hedge_after = fields.seconds, commit = commit, context = positive,
   priority = priority, backoff = positive, max_backoff = positive,
 }
@@ -127,7 +128,7 @@ end
 
 -- How a field is taken over, where it is not just the value.
 local take = {
-  model = copy, retry_on = set,
+  model = copy, retry_on = set, fallback_on = set,
   client = function(v) return copy(list(v)) end,
   exclude = function(v) return copy(list(v)) end,
 }
@@ -163,6 +164,14 @@ local function rest_of(t)
   return rest
 end
 
+-- Neither a list nor a refusal: it was meant to be an attempt.
+local function is_misspelt(t, rest)
+  if #t > 0 or t.refuse ~= nil then return false end
+  for key in pairs(rest) do
+    if not plan_fields[key] then return true end
+  end
+end
+
 local function hooks(result)
   if result.on_attempt then result.on_attempt = { result.on_attempt } end
   if result.on_done then result.on_done = { result.on_done } end
@@ -176,7 +185,8 @@ local function compile(t)
   end
   local rest = rest_of(t)
   if rest then
-    check(rest, plan_fields, "a plan")
+    check(rest, is_misspelt(t, rest) and attempt_fields or plan_fields,
+      "the plan")
     for key, value in pairs(rest) do result[key] = value end
     hooks(result)
   end

@@ -200,6 +200,8 @@ end
 local function retry(r, lane, attempt, record, verdict)
   if verdict.moves and lanes.has_other(r, lane, attempt) then return true end
   if lane.tries >= attempt.retries then return false end
+  local on = attempt.retry_on
+  if on and not on[record.kind] then return false end
   lane.tries = lane.tries + 1
   local seconds = pause(r, lane, attempt, record, verdict)
   if not seconds then return false end
@@ -221,7 +223,7 @@ end
 
 -- The attempt to go on with, or nil.
 local function go_on(r, lane, attempt, record, err)
-  local verdict = kinds.verdict(record.kind, err, attempt.retry_on)
+  local verdict = kinds.verdict(record.kind, err)
   if verdict.stop then
     r.stopped = true
     return nil
@@ -230,6 +232,8 @@ local function go_on(r, lane, attempt, record, err)
   if verdict.larger then return lanes.larger(r, lane, attempt) end
   if record.client then lanes.exclude(r, record) end
   if retry(r, lane, attempt, record, verdict) then return attempt end
+  local on = attempt.fallback_on
+  if on and not on[record.kind] then return nil end
   return lanes.next(r, lane)
 end
 
