@@ -159,6 +159,10 @@ end
 function Router:_ask(policy, request, options)
   local made, err, why = native.decide(self.view, policy, self.instructions,
     self.memory, request, options)
+  if made ~= nil then
+    local quick = plan.quick(made)
+    if quick and quick.checked == self.pool then return quick end
+  end
   if why then
     if why == "memory" then
       err = ("the policy held more than %d bytes"):format(self.memory)

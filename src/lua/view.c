@@ -174,6 +174,19 @@ static int f_bounded(lua_State *L) {
   return 3;
 }
 
+/* (text) -> 32 bits of it: FNV-1a, mixed once more */
+static int f_hash(lua_State *L) {
+  size_t length;
+  const char *text = luaL_checklstring(L, 1, &length);
+  uint32_t h = 2166136261u;
+  for (size_t i = 0; i < length; i++)
+    h = (h ^ (unsigned char)text[i]) * 16777619u;
+  h = (h ^ h >> 16) * 0x85ebca6bu;
+  h = (h ^ h >> 13) * 0xc2b2ae35u;
+  lua_pushinteger(L, (lua_Integer)(h ^ h >> 16));
+  return 1;
+}
+
 /* (view, policy, instructions, bytes, request, options) -> plan, or nil, error,
 ** why */
 static int f_decide(lua_State *L) {
@@ -200,6 +213,7 @@ void view_open(lua_State *L, Binding *b) {
                                        {"view_begin", f_view_begin},
                                        {"view_report", f_view_report},
                                        {"bounded", f_bounded},
+                                       {"hash", f_hash},
                                        {"decide", f_decide},
                                        {NULL, NULL}};
   static const luaL_Reg methods[] = {

@@ -410,9 +410,9 @@ static int m_column(lua_State *L) {
   return 1;
 }
 
-/* (model, field, after) -> position and value of the least among the clients
-** that have a free slot; of equals the first behind the position `after`, else
-** the first; nil: nobody is free */
+/* (model, field, after) -> position, value and id of the least among the
+** clients that have a free slot; of equals the first behind the position
+** `after`, else the first; nil: nobody is free */
 static int m_least(lua_State *L) {
   ModelView *model = check_model_view(L, 1);
   int field = check_number_field(L);
@@ -434,7 +434,8 @@ static int m_least(lua_State *L) {
   if (best == 0) return 0;
   lua_pushinteger(L, best);
   lua_pushnumber(L, least);
-  return 2;
+  lua_pushstring(L, model->clients[best - 1].id);
+  return 3;
 }
 
 /* In time comes before late, free before busy; then the price, then p95. */
@@ -452,7 +453,7 @@ static bool is_better(const Offer *a, const Offer *b) {
 
 /* (model, prompt, answer, within) -> position of the client that answers so
 ** many tokens for the lowest price within so many seconds, as far as is known;
-** its price, its p95, whether it is free */
+** its price, its p95, whether it is free, its id */
 static int m_cheapest(lua_State *L) {
   ModelView *model = check_model_view(L, 1);
   double prompt = luaL_checknumber(L, 2), answer = luaL_checknumber(L, 3);
@@ -476,10 +477,12 @@ static int m_cheapest(lua_State *L) {
   lua_pushnumber(L, best.price);
   lua_pushnumber(L, best.p95);
   lua_pushboolean(L, best.is_free);
-  return 4;
+  lua_pushstring(L, model->clients[at - 1].id);
+  return 5;
 }
 
-/* (model, k) -> the k-th client that has a free slot, or nil */
+/* (model, k) -> the k-th client that has a free slot; or nil, and how many
+** have one */
 static int m_pick(lua_State *L) {
   ModelView *model = check_model_view(L, 1);
   lua_Integer k = luaL_checkinteger(L, 2);
@@ -490,7 +493,9 @@ static int m_pick(lua_State *L) {
       lua_rawgeti(L, 3, (lua_Integer)i + 1);
       return 1;
     }
-  return 0;
+  lua_pushnil(L);
+  lua_pushinteger(L, model->open);
+  return 2;
 }
 
 /* (model, id) -> the client, or nil */

@@ -19,18 +19,18 @@ local function is_better(p95, free, price, best_p95, best_free, best_price,
   return p95 < best_p95
 end
 
--- Returns the name of the best one's model and its position there.
+-- Returns the name of the best one's model and its id.
 local function choose(view, models, prompt, answer, within)
-  local best, index, best_price, best_p95, best_free
+  local best, best_id, best_price, best_p95, best_free
   for _, name in ipairs(models) do
-    local i, price, p95, free = view[name]:cheapest(prompt, answer, within)
+    local i, price, p95, free, id = view[name]:cheapest(prompt, answer, within)
     if i and (not best or is_better(p95, free, price, best_p95, best_free,
       best_price, within)) then
-      best, index = name, i
+      best, best_id = name, id
       best_price, best_p95, best_free = price, p95, free
     end
   end
-  return best, index
+  return best, best_id
 end
 
 local function explain(view, models, prompt, answer, within)
@@ -60,9 +60,8 @@ return function(t)
     local models = part.models(given, view)
     local prompt = part.prompt_tokens(request, options)
     local answer = part.answer_tokens(request, given.answer_tokens or 500)
-    local name, i = choose(view, models, prompt, answer, within)
+    local name, id = choose(view, models, prompt, answer, within)
     if view.explaining then explain(view, models, prompt, answer, within) end
-    local id = view[name].clients[i].id
     if models == given then return plan_for(name, id) end
     return plan_of(models, name, id)
   end, "cheapest")

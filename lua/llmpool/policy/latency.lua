@@ -12,9 +12,8 @@ local random = require "llmpool.native".random
 -- The k-th free client of all models.
 local function pick(view, models, k)
   for _, name in ipairs(models) do
-    local model = view[name]
-    local open = model.open
-    if k <= open then return name, model:pick(k) end
+    local client, open = view[name]:pick(k)
+    if client then return name, client end
     k = k - open
   end
 end

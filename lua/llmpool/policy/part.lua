@@ -164,15 +164,7 @@ function part.key(request, options)
   return type(request) == "table" and request.user or nil
 end
 
---- FNV-1a, with its bits mixed once more: 32 bits of a text.
-function part.hash(text)
-  local h = 2166136261
-  for i = 1, #text do
-    h = (h ~ text:byte(i)) * 16777619 & 0xffffffff
-  end
-  h = (h ~ h >> 16) * 0x85ebca6b & 0xffffffff
-  h = (h ~ h >> 13) * 0xc2b2ae35 & 0xffffffff
-  return h ~ h >> 16
-end
+--- 32 bits of a text, well mixed.
+part.hash = require "llmpool.native".hash
 
 return part

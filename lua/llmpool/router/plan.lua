@@ -256,6 +256,15 @@ function plan.of(value)
   return place and place[PLAN] or of_list { value }
 end
 
+--- What `of` would return without a look at it, or nil.
+function plan.quick(value)
+  if type(value) == "table" then
+    return plan.is(value) and value or nil
+  end
+  local place = kept[value]
+  return place and place[PLAN]
+end
+
 --- A compiled plan: checked once, however often a policy returns it. It must
 -- not be changed.
 function plan.new(value)
