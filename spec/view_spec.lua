@@ -129,6 +129,33 @@ describe("a view", function()
       message(view.m.column, view.m, "id"))
   end)
 
+  it("finds the least, the cheapest, and the k-th that is free", function()
+    local pool = pool_of(plain("a", { price = { input = 9, output = 9 } }),
+      plain("b", { price = { input = 1, output = 2 } }), plain "c")
+    pool:register_model("n", { plain "d" })
+    local view = native.view(pool)
+    assert.same({ 1, 0.0, "a" }, { view.m:least "busy" })
+    assert.same({ 2, 0.0, "b" }, { view.m:least("busy", 1) })
+    assert.same({ 1, 0.0, "a" }, { view.m:least("busy", 3) })
+    assert.same({ 3, 0.0, 0.0, true, "c" }, { view.m:cheapest(10, 10) })
+    assert.same({ 4, 3 }, { view:open { "m", "n" }, view.m.open })
+    local held <close> = pool:acquire("m", { prefer = "a" }) -- luacheck: ignore
+    native.view_report(view, "m", "c", 9, false)
+    native.view_begin(view)
+    assert.same({ 2, 0.0, "b" }, { view.m:least("latency", 0) })
+    local ids = {}
+    for k = 1, 4 do
+      local client, model = view:pick({ "m", "n" }, k)
+      ids[k] = client and model .. client.id
+    end
+    assert.same({ "mb", "mc", "nd" }, ids)
+    assert.same({ 2, 5e-5, 0.0, true, "b" },
+      { view.m:cheapest(10, 20, 5) })
+    assert.matches("field that is a number", message(view.m.least, view.m,
+      "id"))
+    assert.matches("table expected", message(view.open, view, "m"))
+  end)
+
   it("names the models there are for one that is not", function()
     local view = native.view(pool_of(plain "a"))
     assert.matches('no model "n"; there is "m"', message(function()

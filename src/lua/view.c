@@ -61,6 +61,42 @@ static int m_models(lua_State *L) {
   return 1;
 }
 
+/* (view, names) -> how many clients of these models have a free slot */
+static int m_open(lua_State *L) {
+  View *view = check_view(L, 1);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 2);
+  lua_Integer n = 0;
+  for (lua_Integer i = 1; lua_rawgeti(L, 2, i) != LUA_TNIL; i++) {
+    push_model(L, 1, view, 3);
+    n += model_view_open(L, lua_touserdata(L, 4));
+    lua_settop(L, 2);
+  }
+  lua_pushinteger(L, n);
+  return 1;
+}
+
+/* (view, names, k) -> the k-th client of these models that has a free slot,
+** and the name of its model; or nil */
+static int m_pick(lua_State *L) {
+  View *view = check_view(L, 1);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_Integer k = luaL_checkinteger(L, 3);
+  lua_settop(L, 2);
+  for (lua_Integer i = 1; lua_rawgeti(L, 2, i) != LUA_TNIL; i++) {
+    push_model(L, 1, view, 3); /* stack: view names name model */
+    lua_Integer open = model_view_open(L, lua_touserdata(L, 4));
+    if (k <= open) {
+      push_open_client(L, 4, lua_touserdata(L, 4), k);
+      lua_pushvalue(L, 3);
+      return 2;
+    }
+    k -= open;
+    lua_settop(L, 2);
+  }
+  return 0;
+}
+
 /* ---- notes ------------------------------------------------------------- */
 
 /* (view, model, client, score, why): kept if somebody wants to know */
@@ -216,8 +252,9 @@ void view_open(lua_State *L, Binding *b) {
                                        {"hash", f_hash},
                                        {"decide", f_decide},
                                        {NULL, NULL}};
-  static const luaL_Reg methods[] = {
-      {"model", m_model}, {"models", m_models}, {"note", m_note}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"model", m_model}, {"models", m_models},
+                                     {"note", m_note},   {"open", m_open},
+                                     {"pick", m_pick},   {NULL, NULL}};
   static const luaL_Reg metamethods[] = {{"__tostring", mm_tostring},
                                          {NULL, NULL}};
   set_functions(L, b, functions);

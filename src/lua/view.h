@@ -95,6 +95,9 @@ void push_model_view(lua_State *L, int index, View *view, llm_model *model);
 void model_view_refresh(lua_State *L, ModelView *model);
 /* The position of a client, from 0; -1: none. Model view at `index`. */
 int model_view_find(lua_State *L, int index, ModelView *model, int id);
+/* How many of its clients have a free slot; pushes the k-th of them. */
+lua_Integer model_view_open(lua_State *L, ModelView *model);
+void push_open_client(lua_State *L, int index, ModelView *model, lua_Integer k);
 void model_views_open(lua_State *L, Binding *binding);
 
 /* record.c */

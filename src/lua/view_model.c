@@ -481,21 +481,18 @@ static int m_cheapest(lua_State *L) {
   return 5;
 }
 
-/* (model, k) -> the k-th client that has a free slot; or nil, and how many
-** have one */
-static int m_pick(lua_State *L) {
-  ModelView *model = check_model_view(L, 1);
-  lua_Integer k = luaL_checkinteger(L, 2);
-  lua_settop(L, 2);
-  push_part(L, 1, model, MODEL_LIST);
+lua_Integer model_view_open(lua_State *L, ModelView *model) {
+  model_view_refresh(L, model);
+  return model->open;
+}
+
+void push_open_client(lua_State *L, int index, ModelView *model,
+                      lua_Integer k) {
+  push_part(L, index, model, MODEL_LIST);
   for (uint32_t i = 0; i < model->count; i++)
-    if (model->clients[i].free > 0 && --k == 0) {
-      lua_rawgeti(L, 3, (lua_Integer)i + 1);
-      return 1;
-    }
-  lua_pushnil(L);
-  lua_pushinteger(L, model->open);
-  return 2;
+    if (model->clients[i].free > 0 && --k == 0)
+      lua_rawgeti(L, -1, (lua_Integer)i + 1);
+  lua_remove(L, -2);
 }
 
 /* (model, id) -> the client, or nil */
@@ -564,10 +561,8 @@ void model_views_open(lua_State *L, Binding *b) {
 #undef XX
   static const luaL_Reg client_meta[] = {{"__tostring", client_tostring},
                                          {NULL, NULL}};
-  static const luaL_Reg methods[] = {{"client", m_client},
-                                     {"pick", m_pick},
-                                     {"cheapest", m_cheapest},
-                                     {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"client", m_client}, {"cheapest", m_cheapest}, {NULL, NULL}};
   static const luaL_Reg model_meta[] = {
       {"__tostring", model_tostring}, {"__gc", model_gc}, {NULL, NULL}};
   new_type(L, b, VIEW_CLIENT_TYPE, NULL, client_meta);

@@ -54,6 +54,18 @@ function view:model(name) end
 ---@return string[] names
 function view:models() end
 
+--- How many clients of these models have a free slot.
+---@param names string[]
+---@return integer clients
+function view:open(names) end
+
+--- The k-th client of these models that has a free slot, from 1.
+---@param names string[]
+---@param k integer
+---@return llmpool.view.client|nil client
+---@return string|nil model its name
+function view:pick(names, k) end
+
 --- Says why, for router:explain; without an explanation it does nothing.
 ---@param model? string
 ---@param client? string
@@ -71,6 +83,7 @@ function view:note(model, client, score, why) end
 ---@field limit integer
 ---@field size integer clients
 ---@field slots integer what could be lent at once
+---@field open integer clients that have a free slot
 ---@field paused boolean
 ---@field clients llmpool.view.client[] the same list until clients change
 local model = {}
@@ -80,6 +93,25 @@ local model = {}
 ---@param field string
 ---@return number[] numbers what is not known is 0
 function model:column(field) end
+
+--- The client with the least of a field, among those that have a free slot.
+---@param field string
+---@param after? integer of equals the first behind that position comes first
+---@return integer|nil position
+---@return number|nil value
+---@return string|nil id
+function model:least(field, after) end
+
+--- The client that answers a request for the lowest price, in time.
+---@param prompt number tokens
+---@param answer number tokens
+---@param within? number seconds: its p95 must not be more
+---@return integer|nil position
+---@return number|nil price
+---@return number|nil p95
+---@return boolean|nil free
+---@return string|nil id
+function model:cheapest(prompt, answer, within) end
 
 --- A client by its id, or nil.
 ---@param id string
@@ -101,6 +133,8 @@ function model:client(id) end
 ---@field p95 number of its last 64 calls; 0: not known
 ---@field error_rate number from 0 to 1, lately
 ---@field calls integer
+---@field busy number lent per slot
+---@field load number latency times the requests that it would have in hand
 ---@field weight number
 ---@field cost number the mean of the two prices
 ---@field input_price number per million tokens

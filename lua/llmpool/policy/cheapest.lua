@@ -22,7 +22,8 @@ end
 -- Returns the name of the best one's model and its id.
 local function choose(view, models, prompt, answer, within)
   local best, best_id, best_price, best_p95, best_free
-  for _, name in ipairs(models) do
+  for k = 1, #models do
+    local name = models[k]
     local i, price, p95, free, id = view[name]:cheapest(prompt, answer, within)
     if i and (not best or is_better(p95, free, price, best_p95, best_free,
       best_price, within)) then

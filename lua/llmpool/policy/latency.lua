@@ -9,30 +9,15 @@
 local part = require "llmpool.policy.part"
 local random = require "llmpool.native".random
 
--- The k-th free client of all models.
-local function pick(view, models, k)
-  for _, name in ipairs(models) do
-    local client, open = view[name]:pick(k)
-    if client then return name, client end
-    k = k - open
-  end
-end
-
-local function count(view, models)
-  local n = 0
-  for _, name in ipairs(models) do n = n + view[name].open end
-  return n
-end
-
 local function draw(view, models)
-  local n = count(view, models)
+  local n = view:open(models)
   if n == 0 then return nil end
   local first = random() * n // 1 | 0
-  local name, client = pick(view, models, first + 1)
+  local client, name = view:pick(models, first + 1)
   if n == 1 then return name, client end
   local second = random() * (n - 1) // 1 | 0
   if second >= first then second = second + 1 end
-  local other_name, other = pick(view, models, second + 1)
+  local other, other_name = view:pick(models, second + 1)
   if view.explaining then
     view:note(name, client.id, client.load, "drawn")
     view:note(other_name, other.id, other.load, "drawn")
