@@ -13,6 +13,7 @@ local native = require "llmpool.native"
 local nearest = require "llmpool.nearest"
 local plan = require "llmpool.router.plan"
 local policies = require "llmpool.policy"
+local quick = require "llmpool.router.quick"
 local reload = require "llmpool.router.reload"
 local Request = require "llmpool.router.request"
 local run = require "llmpool.router.run"
@@ -160,8 +161,8 @@ function Router:_ask(policy, request, options)
   local made, err, why = native.decide(self.view, policy, self.instructions,
     self.memory, request, options)
   if made ~= nil then
-    local quick = plan.quick(made)
-    if quick and quick.checked == self.pool then return quick end
+    local known_plan = plan.quick(made)
+    if known_plan and known_plan.checked == self.pool then return known_plan end
   end
   if why then
     if why == "memory" then
@@ -247,14 +248,22 @@ local function check_call(name, request, options)
   return options
 end
 
+local function is_plain(self, options)
+  return not (self.timeout or options.timeout or options.priority
+    or options.tokens)
+end
+
+-- Makes the request; nil and the plan, if it can go the short way.
 local function begin(self, request, options, streams)
-  self.retry_budget:earn()
-  self.hedge_budget:earn()
   local notes = self.listening and {} or nil
   if notes then native.view_begin(self.view, false, notes) end
   local made = self:_decide(request, options)
   if made.hedge_budget then made.hedge_budget:earn() end
   if made.retry_budget then made.retry_budget:earn() end
+  if not (streams or notes) and is_plain(self, options)
+    and quick.fits(made) then
+    return nil, made
+  end
   local r = Request.new(self, request, options, made, streams)
   if notes then
     native.view_begin(self.view)
@@ -272,6 +281,12 @@ local function guarded(r, fn)
   error(a, 0)
 end
 
+-- The budgets are shares of all requests.
+local function earn(self)
+  self.retry_budget:earn()
+  self.hedge_budget:earn()
+end
+
 local function answer(r)
   if r.plan.refuse then error(r:refusal(), 0) end
   r:pass_gate()
@@ -281,8 +296,7 @@ local function answer(r)
   return record, a, b
 end
 
-local function generate(r)
-  local record, text, response = answer(r)
+local function done(r, record, text, response)
   local enter = r.enter
   enter(r, "COMMITTED", record)
   enter(r, "DONE", record)
@@ -292,11 +306,29 @@ local function generate(r)
   return text, response
 end
 
+local function generate(r) return done(r, answer(r)) end
+
+-- By the short way, or on from where it has failed.
+local function generate_quickly(self, request, options, made)
+  local ok, a, b, lane, attempt, failed = quick.generate(self, request, options,
+    made)
+  if ok then return a, b end
+  local err, r = a, b
+  return guarded(r, function()
+    local record, text, response = run.after(r, lane, attempt, failed, err)
+    if not record then error(r:failure(), 0) end
+    return done(r, record, text, response)
+  end)
+end
+
 --- Answers a request by the policy's plan.
 -- @return the text, and the response; raises the first cause, with attempts
 function Router:generate(request, options)
   options = check_call("generate", request, options)
-  return guarded(begin(self, request, options, false), generate)
+  earn(self)
+  local r, made = begin(self, request, options, false)
+  if not r then return generate_quickly(self, request, options, made) end
+  return guarded(r, generate)
 end
 
 local function open(r)
@@ -309,6 +341,7 @@ end
 -- @return a stream: called, or read, it gives the next piece or nil
 function Router:stream(request, options)
   options = check_call("stream", request, options)
+  earn(self)
   return (guarded(begin(self, request, options, true), open))
 end
 

@@ -287,6 +287,7 @@ end
 function plan.with(from, changes)
   local result = setmetatable({}, Plan)
   for key, value in pairs(from) do result[key] = value end
+  result.plain = nil -- looked up anew (quick.lua)
   for key, value in pairs(changes) do
     if key == "on_attempt" or key == "on_done" then
       result[key] = append(from[key], value)
@@ -304,6 +305,7 @@ function plan.map(from, change)
   for key, value in pairs(from) do
     if math.type(key) ~= "integer" then result[key] = value end
   end
+  result.plain = nil
   for i, attempt in ipairs(from) do
     local changes = change(attempt, i)
     if changes ~= false then

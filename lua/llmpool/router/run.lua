@@ -274,6 +274,12 @@ function run.lane(r, lane, attempt)
   end
 end
 
+--- Goes on after an attempt that was made elsewhere and has failed.
+function run.after(r, lane, attempt, record, err)
+  note_failure(r, record, err)
+  return run.lane(r, lane, go_on(r, lane, attempt, record, err))
+end
+
 run.time_left, run.ask_for, run.within = time_left, ask_for, within
 run.call_options, run.as_provider, run.no_client =
   call_options, as_provider, no_client
