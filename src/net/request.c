@@ -161,6 +161,22 @@ static const char *check_url(lua_State *L) {
   return url;
 }
 
+/* host:port, or with one of the schemes that curl knows; "" is none. */
+static const char *check_proxy(lua_State *L) {
+  static const char *const schemes[] = {"http",    "https",  "socks4",
+                                        "socks4a", "socks5", "socks5h"};
+  const char *proxy = need_string(L, "proxy");
+  const char *end = strstr(proxy, "://");
+  for (size_t i = 0; end && i < sizeof schemes / sizeof *schemes; i++) {
+    size_t length = strlen(schemes[i]);
+    if ((size_t)(end - proxy) == length &&
+        curl_strnequal(proxy, schemes[i], length))
+      return proxy;
+  }
+  if (end) bad(L, "proxy must be http://, https:// or socks5://");
+  return proxy;
+}
+
 static const char *check_method(lua_State *L) {
   const char *method = need_string(L, "method");
   size_t length = lua_rawlen(L, -1);
@@ -205,7 +221,7 @@ static void check_option(lua_State *L, Request *q, Option number) {
     q->limits.max_bytes = check_max_bytes(L);
     q->max_given = true;
     break;
-  case OPTION_PROXY: q->proxy = need_string(L, "proxy"); break;
+  case OPTION_PROXY: q->proxy = check_proxy(L); break;
   case OPTION_CA_FILE: q->ca_file = need_string(L, "ca_file"); break;
   case OPTION_HTTP2: q->http2 = need_boolean(L, "http2"); break;
   case OPTION_STREAM: q->stream = need_boolean(L, "stream"); break;

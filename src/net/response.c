@@ -134,6 +134,10 @@ void response_finish(lua_State *L, Response *r, int index) {
     transfer_end(t);
     return;
   }
+  if (t->result == CURLE_URL_MALFORMAT) { /* curl knows when it takes it up */
+    transfer_end(t);
+    luaL_argerror(L, 1, "url has no proper host or port");
+  }
   push_transfer_failure(L, t);
   r->failed = true;
   transfer_end(t);
