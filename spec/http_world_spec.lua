@@ -114,10 +114,12 @@ describe("llmpool.http in the world", function()
     end)
 
     it("are not followed for ever, nor to other schemes", function()
-      local ok, err = pcall(redirected, 302, "/loop")
-      assert.is_false(ok)
-      assert.equal("malformed", err.kind)
-      assert.truthy(err.message:find "more than 10 redirects")
+      for _, streamed in ipairs { false, true } do
+        local ok, err = pcall(redirected, 302, "/loop", { stream = streamed })
+        assert.is_false(ok)
+        assert.equal("malformed", err.kind)
+        assert.truthy(err.message:find "more than 10 redirects")
+      end
       assert.equal(302, redirected(302, "file:///etc/passwd").status)
       assert.equal(302, redirected(302, "ftp://x/").status)
     end)

@@ -44,7 +44,8 @@ static bool follow(lua_State *L, Transfer *t) {
   const char *target = t->hops > 0 ? redirect_target(t) : NULL;
   if (target == NULL) return false;
   if (--t->hops == 0) {
-    t->fault = FAULT_REDIRECTS;
+    bytes_take(&t->body, bytes_left(&t->body)); /* nobody is to read that */
+    transfer_fail(t, FAULT_REDIRECTS);
     return false;
   }
   if (!transfer_redirect(t, target))

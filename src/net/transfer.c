@@ -76,19 +76,18 @@ static bool set_timer(Transfer *t) {
   return api->timer_start(t->multi->worker, &t->timer, due);
 }
 
-static void fail(Transfer *t, Fault fault) {
+void transfer_fail(Transfer *t, Fault fault) {
   t->fault = fault;
-  multi_remove(t->multi, t);
-  transfer_done(t, CURLE_OPERATION_TIMEDOUT);
+  if (t->phase != PHASE_DONE) transfer_done(t, CURLE_ABORTED_BY_CALLBACK);
 }
 
 static void on_timer(llmpool_timer *timer) {
   Transfer *t = (Transfer *)(void *)((char *)timer - offsetof(Transfer, timer));
   Fault fault;
   if (next_due(t, &fault) <= now(t))
-    fail(t, fault);
+    transfer_fail(t, fault);
   else if (!set_timer(t))
-    fail(t, FAULT_MEMORY);
+    transfer_fail(t, FAULT_MEMORY);
 }
 
 /* ---- curl's callbacks -------------------------------------------------- */

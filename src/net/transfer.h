@@ -58,12 +58,12 @@ struct Transfer {
   Fault fault;
   CURLcode result; /* when done */
   Limits limits;
-  llmpool_timer timer; /* of the nearest limit */
-  int64_t started, began, connected, first,
-      last;         /* ns; `began`: this hop; `last`: bytes */
-  int64_t opened;   /* a socket was made for it; 0: none was */
-  Bytes head, body; /* body: what was not read yet */
-  size_t received;  /* bytes of the body so far */
+  llmpool_timer timer;            /* of the nearest limit */
+  int64_t started, began;         /* ns: all of it, this hop */
+  int64_t opened;                 /* a socket was made for it; 0: none was */
+  int64_t connected, first, last; /* `last`: bytes came; 0: not yet */
+  Bytes head, body;               /* body: what was not read yet */
+  size_t received;                /* bytes of the body so far */
   long status;
   Lines lines;
   uint8_t hops; /* redirects that may still be followed */
@@ -85,6 +85,8 @@ bool transfer_again(Transfer *transfer);
 /* Closes its connection unless all was read, and gives it back; the owner has
 ** none afterwards. */
 void transfer_end(Transfer *transfer);
+/* Ends it with this fault, which its owner has to tell. */
+void transfer_fail(Transfer *transfer, Fault fault);
 /* The owner lets go; it is read to its end, so that the connection stays. */
 void transfer_drain(Transfer *transfer);
 /* From the Multi: curl is done with it. */
