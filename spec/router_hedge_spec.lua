@@ -136,6 +136,21 @@ describe("a hedge", function()
     end)
   end)
 
+  it("of a client's namesake in another model asks that one", function()
+    llmpool.simulate({}, function()
+      local slow, quick = scripted("key", { after = 60 }),
+        scripted("key", { after = 1 })
+      local pool = llmpool.new()
+      pool:register_model("m", { slow })
+      pool:register_model("n", { quick })
+      local router = llmpool.router { pool = pool, policy = {
+        { model = { "m", "n" }, hedge_after = 2 } } }
+      router:generate "q"
+      assert.same({ 3.0, 1 }, { llmpool.now(), #quick.calls })
+      ledger.settled(pool)
+    end)
+  end)
+
   it("of a stream: who commits first is read, the other is closed", function()
     local a = scripted("a", { text = "1 2 3", after = 1, every = 9 })
     local b = scripted("b", { text = "x y z", after = 1 })

@@ -32,32 +32,52 @@ function lanes.forgive(r, attempt)
   if r.bad then each_model(attempt, function(name) r.bad[name] = nil end) end
 end
 
-local function add(list, ids)
-  if not ids then return list end
-  list = list or {}
-  for _, id in ipairs(ids) do list[#list + 1] = id end
-  return list
+local function has(list, id)
+  for _, entry in ipairs(list or {}) do
+    if entry == id then return true end
+  end
+end
+
+-- Ids are unique within a model only: one that another model of the attempt has
+-- as well, and that did not fail there, is not excluded.
+local function is_good_elsewhere(r, bad, attempt, model, id)
+  if type(attempt.model) ~= "table" then return false end
+  for _, name in ipairs(attempt.model) do
+    if name ~= model and not has(bad[name], id) then
+      local known, there = pcall(r.router.view.model, r.router.view, name)
+      if known and there:client(id) then return true end
+    end
+  end
+end
+
+local function add_bad(r, bad, attempt, list)
+  each_model(attempt, function(model)
+    for _, id in ipairs(bad[model] or {}) do
+      if not is_good_elsewhere(r, bad, attempt, model, id) then
+        list[#list + 1] = id
+      end
+    end
+  end)
+end
+
+-- What the other lanes have in hand, by model.
+local function in_use(r, lane)
+  local bad = {}
+  for _, other in ipairs(r.lanes) do
+    if other ~= lane and other.client then bad[other.model] = { other.client }
+    end
+  end
+  return bad
 end
 
 --- The ids that this attempt does not want, or nil.
 function lanes.excluded(r, lane, attempt)
   if not (attempt.exclude or r.bad or r.lanes) then return nil end
-  local list = add(nil, attempt.exclude)
-  if r.bad then
-    each_model(attempt, function(name) list = add(list, r.bad[name]) end)
-  end
-  for _, other in ipairs(r.lanes or {}) do
-    if other ~= lane and other.client then
-      list = add(list, { other.client })
-    end
-  end
-  return list
-end
-
-local function has(list, id)
-  for _, entry in ipairs(list) do
-    if entry == id then return true end
-  end
+  local list = {}
+  for _, id in ipairs(attempt.exclude or {}) do list[#list + 1] = id end
+  if r.bad then add_bad(r, r.bad, attempt, list) end
+  if r.lanes then add_bad(r, in_use(r, lane), attempt, list) end
+  return #list > 0 and list or nil
 end
 
 --- Whether the attempt has a client that was not tried and can come.

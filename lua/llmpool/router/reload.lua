@@ -55,7 +55,6 @@ local function probe(router, policy)
   local probes = { "probe", { messages = { { role = "user",
     content = "probe" } } } }
   for _, request in ipairs(router.probes) do probes[#probes + 1] = request end
-  probes[#probes + 1] = router.last_request
   for _, request in ipairs(probes) do
     native.view_begin(router.view, true)
     local made, err = router:_ask(policy, request, {})

@@ -157,7 +157,7 @@ local function generate(r, lane, attempt, record)
     ask_for(r, lane, attempt, left))
   if not client then return no_client(attempt, record, err) end
   record.model, record.client = client.model, client.id
-  lane.client = record.client
+  lane.model, lane.client = record.model, record.client
   enter(r, "CONNECTED", record)
   local since = now()
   if left then left = time_left(r, attempt, started) end

@@ -150,7 +150,7 @@ function source.open(r, lane, attempt, record)
     run.ask_for(r, lane, attempt, left))
   if not client then return run.no_client(attempt, record, err) end
   local self <close> = begin(r, attempt, record, client)
-  lane.client = record.client
+  lane.model, lane.client = record.model, record.client
   run.enter(r, "CONNECTED", record)
   left = run.time_left(r, attempt, record.started)
   local ok, stream = timely(self, open_stream, client, r.request,
