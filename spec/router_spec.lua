@@ -98,8 +98,18 @@ describe("a router", function()
         assert.matches(case[2], message(router.generate, router,
           table.unpack(case[1], 1, 2)))
       end
+      for _, name in ipairs { "generate", "stream", "explain" } do
+        assert.matches("calling '" .. name .. "' on a bad self %(router "
+          .. "expected, got string; it is a method: router:" .. name,
+          message(router[name], "q"))
+      end
       assert.equal(0, #a.calls)
     end)
+    local _, err = message(function()
+      llmpool.router { pool = llmpool.new() }:generate "q"
+    end)
+    assert.equal("the policy refuses this request: the pool has no model",
+      err.message)
     local pool = pool_of { { "m", a } }
     for _, case in ipairs {
       { nil, "table expected, got nil" }, { {}, "llmpool.router needs a pool" },

@@ -233,7 +233,11 @@ local call_known = {
 
 local NONE = {}
 
-local function check_call(name, request, options)
+local function check_call(self, name, request, options)
+  if getmetatable(self) ~= Router then
+    fields.bad(3, "calling '%s' on a bad self (router expected, got %s; it is "
+      .. "a method: router:%s)", name, type(self), name)
+  end
   local kind = type(request)
   if kind ~= "string" and kind ~= "table" then
     fields.bad(3, "bad argument #1 to '%s' (a prompt or a request table "
@@ -324,7 +328,7 @@ end
 --- Answers a request by the policy's plan.
 -- @return the text, and the response; raises the first cause, with attempts
 function Router:generate(request, options)
-  options = check_call("generate", request, options)
+  options = check_call(self, "generate", request, options)
   earn(self)
   local r, made = begin(self, request, options, false)
   if not r then return generate_quickly(self, request, options, made) end
@@ -340,7 +344,7 @@ end
 --- Answers a request piece by piece. Returns when the answer has committed.
 -- @return a stream: called, or read, it gives the next piece or nil
 function Router:stream(request, options)
-  options = check_call("stream", request, options)
+  options = check_call(self, "stream", request, options)
   earn(self)
   return (guarded(begin(self, request, options, true), open))
 end
@@ -350,7 +354,7 @@ end
 --- Why a request would go where it would go now. Nothing is sent, and policies
 -- keep their turn.
 function Router:explain(request, options)
-  options = check_call("explain", request, options)
+  options = check_call(self, "explain", request, options)
   local notes = {}
   native.view_begin(self.view, true, notes)
   local made, err, why = self:_ask(self.policy, request, options)

@@ -58,7 +58,11 @@ local function is_callable(value)
   return type(meta) == "table" and type(meta.__call) == "function"
 end
 
-local function any_model(_, view) return { model = view:models() } end
+local function any_model(_, view)
+  local models = view:models()
+  if #models == 0 then return { refuse = "the pool has no model" } end
+  return { model = models }
+end
 policy.named(any_model, "any model")
 
 local function of(value)
