@@ -59,7 +59,7 @@ async def fail(script, writer):
         data = to_json({"error": script["error"]})
     else:
         data = to_json({"error": {"message": "as the script wants it"}})
-    await writer.whole(status, headers_of(script), data)
+    await writer.whole(status, headers_of(script), data, script.get("cut"))
 
 
 def headers_of(script):

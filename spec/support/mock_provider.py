@@ -52,6 +52,7 @@ FIELDS = {
     "content_type": "another content type",
     # what happens to its bytes
     "framing": "chunked, length or close (until the end)",
+    "cut": "send a body in two parts, the first so long",
     "split": "write so many bytes at a time", "drip": "seconds between writes",
     "wait": "seconds before the headers", "wait_first": "before the first "
     "piece", "wait_piece": "between pieces", "wait_end": "before the end",
@@ -342,8 +343,14 @@ class Writer:
         if self.chunked:
             await self.bytes(b"0\r\n\r\n")
 
-    async def whole(self, status, headers, body):
+    async def whole(self, status, headers, body, cut=None):
         framing = self.script.get("framing", "length")
+        if cut is not None:
+            data = response_bytes(status, headers, body)
+            cut += len(data) - len(body)
+            await self.bytes(data[:cut])
+            await asyncio.sleep(0.001)  # or both would arrive together
+            return await self.bytes(data[cut:])
         if framing == "length":
             return await self.bytes(response_bytes(status, headers, body))
         await self.start(status, headers)
