@@ -137,6 +137,23 @@ describe("a stream that is not read to its end", function()
     end)
   end)
 
+  it("closes its socket when the lease ends while another task reads it",
+     function()
+    closes(function(pool)
+      local lease = pool:acquire "fast"
+      local stream = lease:stream "q"
+      stream()
+      local reader = llmpool.spawn(stream.read, stream)
+      llmpool.sleep(0.01)
+      lease:release()
+      local at = llmpool.now()
+      local ok, err = reader:pjoin()
+      assert.is_false(ok)
+      assert.matches("its client has ended", tostring(err))
+      return at
+    end)
+  end)
+
   it("closes its socket when it is collected", function()
     closes(function(pool)
       do

@@ -246,12 +246,15 @@ static int mm_tostring(lua_State *L) {
   return 1;
 }
 
+/* Another task that is reading it is woken, to be told that it is closed. */
 int m_close(lua_State *L) {
   Response *r = luaL_checkudata(L, 1, RESPONSE_TYPE);
-  if (r->reader)
-    return luaL_error(L, "another task is reading this response; cancel it");
+  bool open = r->transfer != NULL;
   response_leave(r, false);
-  end_events(r);
+  if (r->reader == NULL)
+    end_events(r);
+  else if (open)
+    r->api->ready(r->reader);
   return 0;
 }
 

@@ -76,7 +76,8 @@ function response:read(what) end
 function response:events(max_bytes) end
 
 --- Closes the connection at once, unless all has been read; then it is kept
---- for the next request. A response that nobody has any more is closed too.
+--- for the next request. A task that is reading it gets kind closed. A
+--- response that nobody has any more is closed too.
 function response:close() end
 
 return http
