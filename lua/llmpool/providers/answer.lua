@@ -32,7 +32,14 @@ local function choice_of(self, index)
 end
 
 local function append(list, text)
-  if text and text ~= "" then list[#list + 1] = text end
+  if text == nil or text == "" then return end
+  if type(text) ~= "string" then error "a text is no text" end
+  list[#list + 1] = text
+end
+
+local function name_of(value)
+  if type(value) ~= "string" then error "a name is no text" end
+  return value
 end
 
 -- The id and name come once; the arguments in fragments.
@@ -47,8 +54,12 @@ local function add_call(calls, fragment)
     calls[#calls + 1] = call
   end
   local called = fragment["function"] or {}
-  if given(fragment.id) and fragment.id ~= "" then call.id = fragment.id end
-  if given(called.name) and called.name ~= "" then call.name = called.name end
+  if given(fragment.id) and fragment.id ~= "" then
+    call.id = name_of(fragment.id)
+  end
+  if given(called.name) and called.name ~= "" then
+    call.name = name_of(called.name)
+  end
   if given(fragment.extra_content) then
     call.extra_content = fragment.extra_content
   end

@@ -44,10 +44,7 @@ local function digest_whole(self, text)
     for _, event in ipairs(body) do self:digest(event) end
     return
   end
-  local whole = answer.new()
-  local ok, why = self.format.read(body, whole, self.asked)
-  if not ok then error(self.client:malformed(why), 0) end
-  local result = whole:result(self.format.settle)
+  local result = self.client:read(body, self.asked)
   self.queue[1] = {
     text = result.text ~= "" and result.text or nil,
     reasoning = result.reasoning, tool_calls = result.tool_calls,
@@ -106,8 +103,7 @@ local function tells(piece)
   return has_content(piece) or piece.finish_reason or piece.usage
 end
 
--- What a decoded event brings goes into the queue.
-function Stream:digest(event)
+local function take_in(self, event)
   local list = {}
   local ended = self.format.pieces(self.state, event, list)
   for _, piece in ipairs(list) do
@@ -121,6 +117,16 @@ function Stream:digest(event)
     end
   end
   if ended then self.done = true end
+end
+
+-- What a decoded event brings goes into the queue. The formats read what is
+-- there; what is of a type that it cannot be fails in them.
+function Stream:digest(event)
+  local ok, err = pcall(take_in, self, event)
+  if ok then return end
+  if err == "not enough memory" then error(err, 0) end
+  self:fail(failure.new(self.client, "malformed",
+    "an event of the stream has another form than its format", self.committed))
 end
 
 function Stream:fail(err)

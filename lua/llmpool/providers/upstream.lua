@@ -172,6 +172,21 @@ function Upstream:sign(result, timings)
   return result
 end
 
+local function read(self, body, asked)
+  local whole = answer.new()
+  local ok, why = self.format.read(body, whole, asked)
+  return ok and whole:result(self.format.settle), why
+end
+
+--- The answer in a decoded body. The formats read what is there; what is of a
+-- type that it cannot be fails in them.
+function Upstream:read(body, asked)
+  local ok, result, why = pcall(read, self, body, asked)
+  if ok and result then return result end
+  if not ok and result == "not enough memory" then error(result, 0) end
+  error(self:malformed(why or "it has another form than its format"), 0)
+end
+
 --- Asks for a whole answer.
 -- @param given string or table: a prompt, or a request in OpenAI's form
 -- @param options table: timeout
@@ -185,10 +200,7 @@ function Upstream:generate(given, options)
   local reply <close> = send(self, order_of(self, "chat", model, body, false,
     options))
   local decoded = self:decode(reply, reply.body)
-  local whole = answer.new()
-  local ok, why = format.read(decoded, whole, asked)
-  if not ok then error(self:malformed(why), 0) end
-  local result = self:sign(whole:result(format.settle), reply.timings)
+  local result = self:sign(self:read(decoded, asked), reply.timings)
   result.raw = decoded
   return result.text, result
 end
@@ -247,8 +259,10 @@ function Upstream:embed(given, options)
   local reply <close> = send(self, order_of(self, operation or "embed", model,
     body, false, options))
   local decoded = self:decode(reply, reply.body)
-  local result, why = format.read_embeddings(decoded)
-  if not result then error(self:malformed(why), 0) end
+  local ok, result, why = pcall(format.read_embeddings, decoded)
+  if not ok or not result then
+    error(self:malformed(why or "it has another form than its format"), 0)
+  end
   local wanted = type(asked.input) == "string" and 1 or #asked.input
   if #result.embeddings ~= wanted then
     error(self:malformed(("%d embeddings for %d texts"):format(
