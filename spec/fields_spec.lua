@@ -101,7 +101,7 @@ describe("the fields of every client", function()
     { { breaker = 5 }, "breaker of llmpool.simulated must be a table" },
     { { breaker = { failurs = 5 } }, "did you mean 'failures'?" },
     { { breaker = { failures = 0 } }, "breaker of llmpool.simulated: failures "
-      .. "must be a whole number, 1 or more, got 0" },
+      .. "must be a whole number from 1 to 1000, got 0" },
     { { breaker = { open = 9, max_open = 3 } }, "max_open is less than open" },
   }
   for i, case in ipairs(wrong) do

@@ -124,16 +124,28 @@ local function slots(v)
   end
 end
 
+local MOST_FAILURES = 1000
+
+local function failures(v)
+  if fields.at_least_one(v) or v > MOST_FAILURES then
+    return "a whole number from 1 to " .. MOST_FAILURES
+  end
+end
+
+local function boolean(v)
+  if type(v) ~= "boolean" then return "true or false" end
+end
+
 local breaker_table = table_of({
-  failures = fields.at_least_one, window = positive_seconds,
-  open = positive_seconds, max_open = positive_seconds,
-}, "a table {failures=, window=, open=, max_open=}, true or false")
+  failures = failures, window = positive_seconds, open = positive_seconds,
+  max_open = positive_seconds, floor = boolean,
+}, "a table {failures=, window=, open=, max_open=, floor=}, true or false")
 
 local function breaker(v)
   if type(v) == "boolean" then return end
   local wanted = breaker_table(v)
   if wanted then return wanted end
-  if v.max_open and v.open and v.max_open < v.open then
+  if v.max_open and v.max_open < (v.open or 30) then
     return "!max_open is less than open"
   end
 end
@@ -163,6 +175,31 @@ fields.common = {
     "a table {input=, output=}, per million tokens"),
   weight = weight, tags = tags,
 }
+
+local FAILURES, WINDOW, OPEN, LONGEST = 5, 60, 30, 300 -- seconds
+
+-- What a breaker is in full; nil: none.
+local function breaker_of(value, is_real)
+  if value == nil then value = is_real end
+  if not value then return nil end
+  if value == true then value = {} end
+  local open = value.open or OPEN
+  return { failures = value.failures or FAILURES,
+           window = value.window or WINDOW, open = open,
+           max_open = value.max_open or math.max(LONGEST, open),
+           no_floor = value.floor == false }
+end
+
+--- What C is told of a client's limits.
+-- @param common the common fields, or nil
+-- @param is_real whether it is a provider that can fail for real: then it has
+-- a breaker unless it says otherwise
+function fields.limits(common, is_real)
+  common = common or {}
+  return { slots = common.slots, rpm = common.rpm, tpm = common.tpm,
+           rpm_burst = common.rpm_burst, tpm_burst = common.tpm_burst,
+           breaker = breaker_of(common.breaker, is_real) }
+end
 
 --- The common fields of `t`, checked, or nil if there are none.
 function fields.take_common(t, what, level)

@@ -4,6 +4,7 @@
 
 local native = ...
 local lifecycle = require "llmpool.lifecycle"
+local health = require "llmpool.health"
 local inspect = require "llmpool.inspect"
 local registration = require "llmpool.registration"
 local nearest = require "llmpool.nearest"
@@ -20,6 +21,7 @@ native.set_helpers {
   on_return = lifecycle.on_return,
   instance = lifecycle.instance,
   nearest = nearest,
+  outcome = health.of_error,
 }
 
 -- what C offers, for the other modules; also after busted has cleared

@@ -66,6 +66,11 @@ local function is_sendable(value, seen)
   return true
 end
 
+-- The providers whose clients have a breaker unless they say otherwise.
+local REAL = { ["llmpool.providers.openai"] = true,
+               ["llmpool.providers.anthropic"] = true,
+               ["llmpool.providers.gemini"] = true }
+
 -- One entry of a registration list, as an item.
 local function normalise(entry, where, level)
   if type(entry) ~= "table" then
@@ -75,14 +80,16 @@ local function normalise(entry, where, level)
   if entry[MARK] then
     return { id = entry.id, module = entry[MARK], config = entry.config,
              live = entry.live, public = entry, common = entry.common,
+             limits = fields.limits(entry.common, REAL[entry[MARK]]),
              bound = not is_sendable(entry.config, {}) or nil }
   end
   if type(entry.generate) ~= "function" then
     bad(level + 1, "%s: client \"%s\" has no generate method; use a table "
       .. "with one, or llmpool.client, llmpool.simulated", where, entry.id)
   end
+  local common = fields.take_common(entry, where, level + 1)
   return { id = entry.id, bound = true, value = entry, live = true,
-           common = fields.take_common(entry, where, level + 1) }
+           common = common, limits = fields.limits(common) }
 end
 
 function lifecycle.normalise(made, id)
@@ -221,7 +228,9 @@ function registration.clients(pool, model)
   for _, client in ipairs(list) do
     local item = native.item(pool, model, client.id)
     local common = item and item.common or {}
+    local state = client.breaker
     for name in pairs(fields.common) do client[name] = common[name] end
+    client.breaker_state = state
     client.slots = client.slots or 1
     client.weight = client.weight or 1
     client.tags = client.tags or {}

@@ -6,6 +6,7 @@
 -- closes what is beneath, and tells whoever asked (on_end). A stream of the
 -- pool's owns its lease besides. It reads no format.
 
+local health = require "llmpool.health"
 local native = require "llmpool.native"
 
 local streams = {}
@@ -24,10 +25,24 @@ local function close_inner(self)
   if close then pcall(close, inner) end
 end
 
+-- The pool learns how it went, while the lease is still out.
+local function tell(self, state, err)
+  local client = self.told and self.told[1]
+  self.told = nil
+  if not client then return end
+  local outcome = health.of_stream(state, err, self.response)
+  if state == "ended" then
+    outcome.latency = native.now() - self.began
+    outcome.first = self.first
+  end
+  pcall(client.report, client, outcome)
+end
+
 -- state: how it ended; whoever comes second changes nothing.
 local function over(self, state, err)
   if self.state ~= "open" then return false end
   self.state, self.err = state, err
+  tell(self, state, err)
   close_inner(self)
   local on_end, lease = self.on_end, self.lease
   self.on_end, self.lease = nil, nil
@@ -92,7 +107,11 @@ function Stream:read()
     over(self, "failed", piece)
     error(piece, 0)
   end
-  if piece == nil then finish(self) end
+  if piece == nil then
+    finish(self)
+  elseif not self.first then
+    self.first = native.now() - self.began
+  end
   return piece
 end
 
@@ -128,16 +147,24 @@ local function check_inner(inner, id)
     .. "function, or an object that can be called)"):format(id, type(inner)), 0)
 end
 
+local WEAK = { __mode = "v" }
+
 --- client:stream(request, options): the method of every client that is lent.
 function streams.of_client(client, request, options)
   local instance, id = native.instance(client), client.id
   if not instance.stream then
     error(("client \"%s\" has no stream method"):format(id), 2)
   end
-  local inner = instance:stream(request, options)
+  local began = native.now()
+  local opened, inner = pcall(instance.stream, instance, request, options)
+  if not opened then
+    pcall(client.report, client, health.of_error(inner))
+    error(inner, 0)
+  end
   check_inner(inner, id)
   local self = setmetatable({ inner = inner, id = id, model = client.model,
-                              state = "open" }, Stream)
+                              state = "open", began = began,
+                              told = setmetatable({ client }, WEAK) }, Stream)
   local ok, err = pcall(native.tie, client, self)
   if not ok then
     over(self, "lease")

@@ -12,7 +12,8 @@ endif()
 install(TARGETS llmpool_static llmpool_shared
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(FILES src/core/llmpool.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(FILES src/core/llmpool.h src/core/llmpool_limits.h
+        DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(DIRECTORY lua/llmpool/meta
   DESTINATION ${CMAKE_INSTALL_DATADIR}/llmpool)
 if(WITH_DOCUMENTS)

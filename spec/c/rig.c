@@ -200,8 +200,8 @@ void assert_ledger(llm_model *model) {
   size_t n = llm_model_clients(model, clients, 100);
   uint64_t acquired = 0, returned = 0;
   for (size_t i = 0; i < n; i++) {
-    bool is_lent = clients[i].state == LLM_P_LENT;
-    assert_int_equal(clients[i].acquired, clients[i].returned + is_lent);
+    assert_int_equal(clients[i].acquired,
+                     clients[i].returned + clients[i].in_use);
     acquired += clients[i].acquired;
     returned += clients[i].returned;
   }

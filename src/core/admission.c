@@ -283,17 +283,28 @@ bool llm_sem_take_own(llm_sem *sem) {
 
 /* ---- state ------------------------------------------------------------- */
 
+static void end_all(llm_sem *sem, llm_turn *t, llm_wait_state state) {
+  for (int i = LLM_PRIORITIES - 1; i >= 0; i--)
+    while (!llm_queue_is_empty(&sem->lines[i].queue))
+      llm_line_close(sem, t, sem->lines[i].queue.head, state);
+  llm_word_settle(sem, 0, 0);
+}
+
 bool llm_sem_close(llm_sem *sem) {
   llm_turn t = {0};
   llm_turn_enter(sem);
   bool done = !is_closed(sem);
   llm_word_update(sem, 0, LLM_SEM_CLOSED, 0);
-  for (int i = LLM_PRIORITIES - 1; i >= 0; i--)
-    while (!llm_queue_is_empty(&sem->lines[i].queue))
-      llm_line_close(sem, &t, sem->lines[i].queue.head);
-  llm_word_settle(sem, 0, 0);
+  end_all(sem, &t, LLM_W_CLOSED);
   llm_turn_leave(sem, &t);
   return done;
+}
+
+void llm_sem_dismiss(llm_sem *sem) {
+  llm_turn t = {0};
+  llm_turn_enter(sem);
+  end_all(sem, &t, LLM_W_OUT);
+  llm_turn_leave(sem, &t);
 }
 
 void llm_sem_pause(llm_sem *sem) {

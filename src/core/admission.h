@@ -252,6 +252,10 @@ void llm_sem_drop(llm_sem *sem);
 ** now on nobody is granted. False: was closed. */
 bool llm_sem_close(llm_sem *sem);
 
+/* Ends every wait as LLM_W_OUT, in the order of a close; whoever comes then
+** waits again. A node of a group leaves that line; the last one ends it. */
+void llm_sem_dismiss(llm_sem *sem);
+
 /* Callers queue, permits come back, nobody is granted; deadlines go on. */
 void llm_sem_pause(llm_sem *sem);
 /* Grants what is free, in order. */

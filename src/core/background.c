@@ -35,7 +35,7 @@ static bool take_place(llm_lease *lease) {
   if (llm_sem_try(&model->creates)) {
     llm_idle_lock(&model->idle);
     if (model->vacant_count > 0 && !model->is_closed) {
-      llm_lease_claim(lease);
+      llm_lease_claim(lease, model->vacant.head);
       llm_idle_unlock(&model->idle);
       return true;
     }

@@ -29,6 +29,7 @@ static llm_step lend(llm_lease *lease, llm_place *place) {
   place->marks &= (uint8_t)~LLM_MARK_CHECK;
   llm_lend(lease, place, now, llm_ticks_between(lease->lent_ticks, now));
   llm_model_leave(model);
+  if (lease->flags & LLM_MADE_SHORT) llm_lease_end_short(lease);
   return ready(lease);
 }
 
@@ -60,14 +61,15 @@ static llm_step checked(llm_lease *lease, bool is_well, const char *text) {
   llm_model *model = lease->model;
   llm_place *place = lease->place;
   llm_count(&model->counts.checked);
-  llm_count(&place->checked);
+  llm_count(&place->key->checked);
   llm_idle_lock(&model->idle);
   if (is_well && !model->is_closed) return lend(lease, place);
+  llm_lease_unbook(lease, place->key);
   lease->place = NULL;
   if (!is_well) {
     llm_count(&model->counts.check_failed);
-    llm_count(&place->check_failed);
-    llm_place_set_error(place, text);
+    llm_count(&place->key->check_failed);
+    llm_key_set_error(place->key, text);
     place->is_doomed = true;
     place->reason = LLM_SICK;
     llm_note(model, LLM_EV_CHECK_FAILED, place, lease->holding, 0);
@@ -89,16 +91,63 @@ static llm_step check(llm_lease *lease, llm_place *place) {
   return checked(lease, is_well, "its check failed");
 }
 
-/* ---- an idle client ---------------------------------------------------- */
+/* ---- which client ------------------------------------------------------ */
 
+static bool is_excluded(const llm_lease *lease, const llm_key *key) {
+  for (uint32_t i = 0; i < lease->n_exclude; i++)
+    if (strcmp(lease->exclude[i], key->id->text) == 0) return true;
+  return false;
+}
+
+static bool suits(const llm_lease *lease, const llm_key *key, int64_t now) {
+  return llm_key_bears(key, lease->tokens, now) && !is_excluded(lease, key);
+}
+
+/* A slot in nobody's hands, rather an idle one; NULL: none. */
+static llm_place *free_slot(const llm_key *key) {
+  llm_place *vacant = NULL;
+  for (llm_place *p = key->slots; p != NULL; p = p->sibling) {
+    if (p->state == LLM_P_IDLE) return p;
+    if (p->state == LLM_P_VACANT && vacant == NULL) vacant = p;
+  }
+  return vacant;
+}
+
+static llm_place *pick_preferred(const llm_lease *lease, int64_t now) {
+  for (uint32_t i = 0; i < lease->n_prefer; i++) {
+    const llm_key *key = llm_key_find(lease->model, lease->prefer[i]);
+    if (key == NULL || !suits(lease, key, now)) continue;
+    llm_place *place = free_slot(key);
+    if (place != NULL) return place;
+  }
+  return NULL;
+}
+
+/* The first that suits: of the idle ones in their order, else of the vacant. */
+static llm_place *pick_suitable(const llm_lease *lease, int64_t now) {
+  const llm_model *model = lease->model;
+  llm_link *link = model->is_fifo ? model->idle.oldest : model->idle.newest;
+  for (; link != NULL; link = model->is_fifo ? link->prev : link->next)
+    if (suits(lease, llm_place_of(link)->key, now)) return llm_place_of(link);
+  llm_place *place = model->vacant.head;
+  while (place != NULL && !suits(lease, place->key, now)) place = place->next;
+  return place;
+}
+
+/* IDLE or VACANT; NULL: there is none for this ask. */
 static llm_place *pick(llm_lease *lease) {
   llm_model *model = lease->model;
-  for (uint32_t i = 0; i < lease->n_prefer; i++) {
-    llm_place *place = llm_place_find(model, lease->prefer[i]);
-    if (place != NULL && place->state == LLM_P_IDLE) return place;
+  if (!(lease->flags & LLM_PICKS) && !model->is_limited) {
+    llm_place *idle =
+        llm_place_of(model->is_fifo ? model->idle.oldest : model->idle.newest);
+    return idle != NULL ? idle : model->vacant.head;
   }
-  return llm_place_of(model->is_fifo ? model->idle.oldest : model->idle.newest);
+  int64_t now = llm_clock_now(model->clock);
+  llm_place *place = pick_preferred(lease, now);
+  return place != NULL ? place : pick_suitable(lease, now);
 }
+
+/* ---- an idle client ---------------------------------------------------- */
 
 /* Lifetimes end one by one, at least lifetime/clients apart, so that clients
 ** made together are not missed together. */
@@ -118,15 +167,22 @@ static bool is_unchecked(const llm_place *place, uint64_t now) {
           llm_ticks_between(place->link.stamp, now) >= model->check_from);
 }
 
+/* It is about to be settled by somebody who settles all its client's slots. */
+static bool is_leaving(const llm_place *place) {
+  return place->marks & (LLM_MARK_RETIRE | LLM_MARK_REPLACE);
+}
+
 /* With the lock held and a client to try, returns without it. */
 static llm_step try_idle(llm_lease *lease, llm_place *place) {
   llm_model *model = lease->model;
   uint64_t now = llm_ticks(model->clock);
   llm_place_unlink(place);
-  if (place->generation != model->generation || has_died(place, now)) {
+  if (place->generation != model->generation || has_died(place, now) ||
+      is_leaving(place)) {
     llm_place_settle(place, LLM_COVER_KEPT);
     return AGAIN;
   }
+  llm_lease_book(lease, place->key);
   if (!is_unchecked(place, now)) return lend(lease, place);
   llm_idle_unlock(&model->idle);
   return check(lease, place);
@@ -134,11 +190,9 @@ static llm_step try_idle(llm_lease *lease, llm_place *place) {
 
 /* ---- creating ---------------------------------------------------------- */
 
-void llm_lease_claim(llm_lease *lease) {
-  llm_model *model = lease->model;
-  llm_place *place = model->vacant.head;
+void llm_lease_claim(llm_lease *lease, llm_place *place) {
   llm_place_unlink(place);
-  place->generation = model->generation;
+  place->generation = place->model->generation;
   lease->place = place;
   lease->reason = place->reason;
 }
@@ -164,9 +218,10 @@ static llm_step create_failed(llm_lease *lease, llm_err outcome,
   bool is_own = outcome == LLM_TIMEOUT || outcome == LLM_CANCELLED;
   llm_count(&model->counts.create_failed);
   llm_idle_lock(&model->idle);
-  llm_place_set_error(place, text);
+  llm_key_set_error(place->key, text);
   if (!is_own) shut_gate(model, text);
   llm_note(model, LLM_EV_CREATE_FAILED, place, lease->holding, 0);
+  llm_lease_unbook(lease, place->key);
   lease->place = NULL;
   llm_place_settle(place, LLM_COVER_KEPT);
   return llm_lease_give_up(lease, is_own ? outcome : LLM_CREATE_FAILED);
@@ -177,7 +232,7 @@ static llm_step created(llm_lease *lease, void *instance, void *spec) {
   llm_place *place = lease->place;
   void *old = NULL;
   llm_count(&model->counts.created);
-  llm_count(&place->created);
+  llm_count(&place->key->created);
   llm_idle_lock(&model->idle);
   if (spec != NULL && spec != place->spec) {
     old = place->spec;
@@ -189,6 +244,7 @@ static llm_step created(llm_lease *lease, void *instance, void *spec) {
   llm_step step = LLM_FAILED;
   llm_model_ref(model); /* for the old spec, which goes last */
   if (model->is_closed) {
+    llm_lease_unbook(lease, place->key);
     lease->place = NULL;
     llm_place_settle(place, LLM_COVER_KEPT);
     step = llm_lease_give_up(lease, LLM_CLOSED);
@@ -260,13 +316,14 @@ static bool is_shut(const llm_model *model) {
 }
 
 /* With the lock held and no client idle, returns without it. */
-static llm_step try_vacant(llm_lease *lease) {
+static llm_step try_vacant(llm_lease *lease, llm_place *place) {
   llm_model *model = lease->model;
-  if (model->vacant_count == 0) {
-    llm_step step = llm_lease_line_up_again(lease);
-    return step == LLM_READY ? AGAIN : step;
-  }
   bool is_free = is_self_made(&model->factory);
+  if (is_leaving(place)) {
+    llm_place_unlink(place);
+    llm_place_settle(place, LLM_COVER_KEPT);
+    return AGAIN;
+  }
   if (!is_free && is_shut(model)) {
     llm_idle_unlock(&model->idle);
     return llm_lease_give_up(lease, LLM_CREATE_FAILED);
@@ -275,9 +332,64 @@ static llm_step try_vacant(llm_lease *lease) {
     llm_idle_unlock(&model->idle);
     return take_slot(lease);
   }
-  llm_lease_claim(lease);
+  llm_lease_claim(lease, place);
+  llm_lease_book(lease, place->key);
   llm_idle_unlock(&model->idle);
   return llm_lease_create(lease);
+}
+
+/* ---- nothing to take --------------------------------------------------- */
+
+/* A client in nobody's hands that this ask is too much for; NULL: none. */
+static llm_key *find_short(const llm_lease *lease, int64_t now) {
+  for (llm_key *key = lease->model->first; key != NULL; key = key->next)
+    if (!llm_key_bears(key, lease->tokens, now) && !is_excluded(lease, key) &&
+        free_slot(key) != NULL)
+      return key;
+  return NULL;
+}
+
+/* It rests until it can bear it: so the line keeps its order, and nobody with
+** less to ask gets before this one. With the lock held; returns without. */
+static llm_step rest_short(llm_lease *lease, llm_key *key, int64_t now) {
+  llm_lease_hold(lease);
+  lease->flags |= LLM_MADE_SHORT;
+  key->short_tokens = lease->tokens;
+  key->away |= LLM_AWAY_SHORT;
+  llm_key_put_away(key, now);
+  llm_key_leave(key);
+  return AGAIN;
+}
+
+/* An ask that does not wait only learns when it could be served. */
+static llm_step refuse_short(llm_lease *lease, int64_t now) {
+  llm_model *model = lease->model;
+  lease->retry_at_ns = LLM_FOREVER;
+  for (llm_key *key = model->first; key != NULL; key = key->next) {
+    if (is_excluded(lease, key) || free_slot(key) == NULL) continue;
+    int64_t from = llm_key_bears_from(key, lease->tokens);
+    if (from > now && from < lease->retry_at_ns) lease->retry_at_ns = from;
+  }
+  llm_idle_unlock(&model->idle);
+  return llm_lease_give_up(lease, LLM_RESTING);
+}
+
+/* With the lock held and no client for this ask, returns without it. */
+static llm_step find_none(llm_lease *lease) {
+  llm_model *model = lease->model;
+  if (lease->n_exclude > 0 && model->owed == 0) {
+    llm_idle_unlock(&model->idle);
+    return llm_lease_give_up(lease, LLM_EXCLUDED);
+  }
+  int64_t now = model->is_limited ? llm_clock_now(model->clock) : 0;
+  llm_key *key = model->is_limited ? find_short(lease, now) : NULL;
+  if (key != NULL)
+    return lease->flags & LLM_IS_NOW ? refuse_short(lease, now)
+                                     : rest_short(lease, key, now);
+  llm_step step = lease->n_models > 0 && lease->flags & LLM_MADE_SHORT
+                      ? llm_group_again(lease)
+                      : llm_lease_line_up_again(lease);
+  return step == LLM_READY ? AGAIN : step;
 }
 
 /* ---- the machine ------------------------------------------------------- */
@@ -291,7 +403,9 @@ static llm_step take(llm_lease *lease) {
     return llm_lease_give_up(lease, LLM_CLOSED);
   }
   llm_place *place = pick(lease);
-  return place != NULL ? try_idle(lease, place) : try_vacant(lease);
+  if (place == NULL) return find_none(lease);
+  return place->state == LLM_P_IDLE ? try_idle(lease, place)
+                                    : try_vacant(lease, place);
 }
 
 llm_step llm_checkout(llm_lease *lease) {

@@ -129,28 +129,16 @@ static llm_model *next_due(llm_pool *pool, int64_t now) {
 
 /* ---- rests ------------------------------------------------------------- */
 
-static void end_rest(llm_place *place) {
-  llm_model *model = place->model;
-  llm_place_unlink(place);
-  llm_note(model, LLM_EV_RESTED, place, 0, 0);
-  if (place->instance == NULL) {
-    llm_place_link_vacant(place);
-  } else {
-    llm_place_mark(place, LLM_MARK_CHECK); /* it was idle for all that time */
-    llm_place_link_idle(place, llm_ticks(model->clock));
-  }
-}
-
 /* Returns when the next one ends. */
 static int64_t end_rests(llm_model *model, int64_t now) {
   int64_t next_end = LLM_FOREVER;
   llm_idle_lock(&model->idle);
-  for (llm_place *p = model->at_rest.head, *next; p != NULL; p = next) {
-    next = p->next;
-    if (p->rest_until_ns <= now)
-      end_rest(p);
-    else
-      next_end = earlier(next_end, p->rest_until_ns);
+  for (llm_key *key = model->first; key != NULL; key = key->next) {
+    if (key->away == 0) continue;
+    llm_key_refresh(key, now);
+    llm_key_bring_back(key, now);
+    int64_t back = llm_key_back_ns(key);
+    if (back > now) next_end = earlier(next_end, back);
   }
   uint32_t grow = llm_model_recount(model);
   llm_model_leave(model);

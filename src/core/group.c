@@ -6,7 +6,8 @@
 ** winner cannot create, those after it are tried now or never, and then the
 ** ask fails: where to go next is the caller's policy. A winner whose client
 ** was retired or put to rest in the meantime keeps its place in that line
-** alone.
+** alone; but if what it asks for is too much for the winner's clients, it tries
+** the others, and goes to the end of all lines.
 */
 #include "lease.h"
 
@@ -31,21 +32,17 @@ llm_step llm_group_fall_back(llm_lease *lease) {
 
 /* Why it need not wait for any of them; LLM_OK: it may. */
 static llm_err hopeless(llm_lease *lease) {
-  uint32_t closed = 0, resting = 0, n = lease->n_models;
-  int64_t earliest = LLM_FOREVER, back_ns;
-  bool is_now = lease->flags & LLM_IS_NOW;
-  for (uint32_t i = 0; i < n; i++) {
-    if (llm_model_is_closed(lease->models[i])) {
-      closed++;
-    } else if (llm_model_rests(lease->models[i], &back_ns)) {
-      resting++;
-      if (back_ns < earliest) earliest = back_ns;
-    }
-  }
-  if (closed == n) return LLM_CLOSED;
-  if (closed + resting == n && (is_now || earliest > lease->waiter.deadline_ns))
-    return LLM_RESTING;
-  return is_now ? LLM_TIMEOUT : LLM_OK;
+  static const llm_err ranks[] = {LLM_RESTING, LLM_OUT_OF_SERVICE, LLM_EXCLUDED,
+                                  LLM_CLOSED};
+  uint32_t counts[LLM_ERR_COUNT] = {0};
+  int64_t back_ns;
+  for (uint32_t i = 0; i < lease->n_models; i++)
+    counts[llm_lease_hopeless(lease, lease->models[i], &back_ns)]++;
+  if (counts[LLM_OK] > 0)
+    return lease->flags & LLM_IS_NOW ? LLM_TIMEOUT : LLM_OK;
+  for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++)
+    if (counts[ranks[i]] > 0) return ranks[i];
+  return LLM_TIMEOUT;
 }
 
 /* ---- in several lines -------------------------------------------------- */
@@ -77,6 +74,16 @@ static llm_step won(llm_lease *lease, uint32_t i) {
   return llm_checkout(lease);
 }
 
+/* As for a single model, see wait.c. */
+static llm_step recheck(llm_lease *lease, struct llm_group *group) {
+  llm_err err = hopeless(lease);
+  if (err != LLM_OUT_OF_SERVICE ||
+      !llm_group_withdraw(group, lease->nodes, lease->n_models, LLM_W_OUT))
+    return LLM_WAIT;
+  lease->flags &= (uint16_t)~LLM_WAITS;
+  return llm_lease_fail(lease, err);
+}
+
 static llm_step line_up(llm_lease *lease, struct llm_group *group) {
   llm_err err = LLM_CLOSED;
   llm_begun begun = LLM_BEGUN_QUEUED;
@@ -93,7 +100,8 @@ static llm_step line_up(llm_lease *lease, struct llm_group *group) {
   if (begun == LLM_BEGUN_GRANTED) return won(lease, i);
   if (begun != LLM_BEGUN_LOST && !llm_group_seal(group, lease->nodes, n))
     return llm_lease_fail(lease, err);
-  return llm_lease_park(lease, LLM_ON_LINES);
+  llm_lease_park(lease, LLM_ON_LINES);
+  return recheck(lease, group);
 }
 
 llm_step llm_lease_begin_any(llm_lease *lease, llm_model **models,
@@ -105,6 +113,7 @@ llm_step llm_lease_begin_any(llm_lease *lease, llm_model **models,
   lease->models = models;
   lease->nodes = nodes;
   lease->n_models = n;
+  nodes[0].group = group;
   llm_lease_start(lease);
   llm_due_check(models[0]->pool, lease->lent_ticks);
   if (try_from(lease, 0)) return llm_checkout(lease);
@@ -113,11 +122,22 @@ llm_step llm_lease_begin_any(llm_lease *lease, llm_model **models,
   return line_up(lease, group);
 }
 
+/* Its clients here rest for it now; so will those of the others that cannot
+** bear it, or one of them can. At last it stands in all lines again. */
+llm_step llm_group_again(llm_lease *lease) {
+  llm_lease_pay(lease);
+  llm_sem_drop(&lease->model->sem);
+  if (try_from(lease, 0)) return LLM_READY;
+  llm_err err = hopeless(lease);
+  if (err != LLM_OK) return llm_lease_fail(lease, err);
+  return line_up(lease, lease->nodes[0].group);
+}
+
 llm_step llm_group_next(llm_lease *lease) {
   llm_waiter *node = atomic_load_explicit(&lease->nodes[0].group->winner,
                                           memory_order_acquire);
   if (node == NULL) return LLM_WAIT;
-  lease->flags &= (uint8_t)~LLM_WAITS;
+  lease->flags &= (uint16_t)~LLM_WAITS;
   uint32_t i = (uint32_t)(node - lease->nodes);
   if (llm_waiter_state(node) == LLM_W_GRANTED) return won(lease, i);
   llm_group_finish(lease->nodes, lease->n_models);

@@ -70,7 +70,7 @@ llm_step llm_lease_begin(llm_lease *lease, llm_model *model, const llm_ask *ask,
   uint64_t now = llm_ticks(model->clock);
   llm_due_check(model->pool, now);
   if (!llm_sem_try(&model->sem)) return llm_lease_line_up(lease);
-  if (lease->n_prefer > 0) return llm_checkout(lease);
+  if (lease->flags & LLM_PICKS) return llm_checkout(lease);
   llm_idle_lock(&model->idle);
   llm_place *place = fit_idle(model, now);
   if (place == NULL) {
@@ -106,9 +106,9 @@ static void end_lease(llm_lease *lease) {
 /* Under the lock: the books of a lease that ends. */
 static void count_return(llm_model *model, llm_place *place, uint64_t held) {
   llm_counter_add(&model->counts.returned, 1, memory_order_relaxed);
-  llm_counter_add(&place->returned, 1, memory_order_relaxed);
+  llm_counter_add(&place->key->returned, 1, memory_order_relaxed);
   llm_histogram_record(&model->hold, held);
-  llm_histogram_record(&place->hold, held);
+  llm_histogram_record(&place->key->hold, held);
   place->holder = 0;
   place->uses++;
 }
@@ -187,7 +187,7 @@ void llm_lease_leaked(llm_lease *lease) {
   if (!llm_lease_is_held(lease)) return;
   llm_model *model = lease->model;
   llm_count(&model->counts.leaked);
-  llm_count(&lease->place->leaked);
+  llm_count(&lease->place->key->leaked);
   llm_idle_lock(&model->idle);
   llm_note(model, LLM_EV_LEAKED, lease->place, lease->holding, 0);
   llm_model_leave(model);
@@ -205,7 +205,7 @@ bool llm_lease_withdraw(llm_lease *lease, llm_err why) {
                  : llm_sem_withdraw(&lease->waiter, state);
   if (!won) return false;
   bool has_permit = lease->flags & LLM_ON_SLOT;
-  lease->flags &= (uint8_t)~LLM_WAITS;
+  lease->flags &= (uint16_t)~LLM_WAITS;
   if (has_permit)
     llm_lease_give_up(lease, why);
   else
@@ -217,7 +217,7 @@ bool llm_lease_withdraw(llm_lease *lease, llm_err why) {
 static void abort_wait(llm_lease *lease) {
   unsigned flags = lease->flags;
   llm_waiter *node = &lease->waiter;
-  lease->flags &= (uint8_t)~LLM_WAITS;
+  lease->flags &= (uint16_t)~LLM_WAITS;
   if (flags & LLM_ON_LINES) {
     node = atomic_load_explicit(&lease->nodes[0].group->winner,
                                 memory_order_acquire);
@@ -237,6 +237,7 @@ static void abort_step(llm_lease *lease) {
   llm_place *place = lease->place;
   llm_idle_lock(&lease->model->idle);
   if (lease->step == LLM_CHECK) llm_place_mark(place, LLM_MARK_CHECK);
+  llm_lease_unbook(lease, place->key);
   llm_place_settle(place, LLM_COVER_KEPT);
   llm_lease_give_up(lease, LLM_CANCELLED);
 }

@@ -21,6 +21,11 @@
 #define LLM_STARTED 32u     /* lent_ticks says since when it asks */
 #define LLM_HAS_REFS 64u    /* of its model, or of all its models */
 #define LLM_BACKGROUND 128u /* refills min_idle; is not counted as a lease */
+#define LLM_PICKS 2048u     /* prefers or excludes */
+#define LLM_BOOKED 256u     /* has taken of the client's buckets */
+#define LLM_MADE_SHORT \
+  512u                  /* has sent clients to rest that it was too much for */
+#define LLM_ASIDE 1024u /* waits for a client that it does not exclude */
 #define LLM_WAITS (LLM_ON_LINE | LLM_ON_LINES | LLM_ON_SLOT)
 
 /* ---- wait.c ------------------------------------------------------------ */
@@ -45,11 +50,22 @@ llm_step llm_lease_line_up(llm_lease *lease);
 /* Its permit is one that is owed: gives it up and waits in front. Called with
 ** the model's lock held, returns without it. READY: another was free. */
 llm_step llm_lease_line_up_again(llm_lease *lease);
+/* With the model's lock held, returns without it, and without what else the
+** lease holds: its permit is one that is owed, and the caller's to drop. */
+void llm_lease_pay(llm_lease *lease);
 /* The error of a wait that ended so, other than GRANTED. */
 llm_err llm_wait_error(llm_wait_state state);
 /* Every client that is not about to leave rests, or will; then *back_ns is
-** when the first one is back. */
-bool llm_model_rests(llm_model *model, int64_t *back_ns);
+** when the first one is back. LLM_FOREVER: none will. *is_out, if not NULL:
+** they all are disabled. */
+bool llm_model_rests(llm_model *model, int64_t *back_ns, bool *is_out);
+/* Why this ask need not wait for this model; LLM_OK: it may. */
+llm_err llm_lease_hopeless(llm_lease *lease, llm_model *model,
+                           int64_t *back_ns);
+/* Those in line are told, if no client can ever come. No lock held. */
+void llm_model_dismiss(llm_model *model);
+/* Clients that rest for what this ask was to take need no longer. */
+void llm_lease_end_short(llm_lease *lease);
 
 /* ---- group.c ----------------------------------------------------------- */
 
@@ -58,15 +74,24 @@ llm_step llm_group_next(llm_lease *lease);
 /* The lending model could not create: one of those after it, now or never. */
 llm_step llm_group_fall_back(llm_lease *lease);
 
+/* As llm_lease_line_up_again, after clients were sent to rest for this ask. */
+llm_step llm_group_again(llm_lease *lease);
+
 /* ---- checkout.c -------------------------------------------------------- */
 
 /* With a permit of lease->model, and nothing else, in hand. */
 llm_step llm_checkout(llm_lease *lease);
-/* A vacant place, of which there is one, is the lease's to create into. Under
-** the lock. */
-void llm_lease_claim(llm_lease *lease);
+/* A vacant place is the lease's to create into. Under the lock. */
+void llm_lease_claim(llm_lease *lease, llm_place *place);
 /* lease->place is claimed: asks for its creation, or does it. */
 llm_step llm_lease_create(llm_lease *lease);
+
+/* ---- outcome.c --------------------------------------------------------- */
+
+/* Takes of the client's buckets what the lease asks for, or gives it back.
+** Under the lock. */
+void llm_lease_book(llm_lease *lease, llm_key *key);
+void llm_lease_unbook(llm_lease *lease, llm_key *key);
 
 /* ---- lending ----------------------------------------------------------- */
 
@@ -81,7 +106,7 @@ static inline void llm_lend(llm_lease *lease, llm_place *place, uint64_t now,
   lease->place = place;
   lease->step = LLM_READY;
   llm_counter_add(&model->counts.acquired, 1, memory_order_relaxed);
-  llm_counter_add(&place->acquired, 1, memory_order_relaxed);
+  llm_counter_add(&place->key->acquired, 1, memory_order_relaxed);
   llm_histogram_record(&model->wait, waited);
   if (llm_pool_wants(model->pool, LLM_LISTENED))
     llm_note(model, LLM_EV_LENT, place, lease->holding,

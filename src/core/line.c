@@ -183,7 +183,8 @@ bool llm_line_end(llm_sem *sem, llm_turn *t, llm_waiter *waiter,
   return is_ours;
 }
 
-void llm_line_close(llm_sem *sem, llm_turn *t, llm_waiter *waiter) {
+void llm_line_close(llm_sem *sem, llm_turn *t, llm_waiter *waiter,
+                    llm_wait_state state) {
   struct llm_group *group = waiter->group;
   bool is_ours = true;
   if (group != NULL)
@@ -192,7 +193,7 @@ void llm_line_close(llm_sem *sem, llm_turn *t, llm_waiter *waiter) {
         llm_group_claim(group, waiter);
   llm_line_leave(sem, waiter);
   if (is_ours) wake_later(t, waiter);
-  llm_waiter_set(waiter, LLM_W_CLOSED);
+  llm_waiter_set(waiter, state);
 }
 
 /* Grants one permit to whoever is next; on the way, those whose time is over

@@ -71,7 +71,8 @@ bool llm_group_claim(struct llm_group *group, llm_waiter *waiter);
 bool llm_line_end(llm_sem *sem, llm_turn *turn, llm_waiter *waiter,
                   llm_wait_state state);
 /* A close takes a node out; the last one out ends its group. */
-void llm_line_close(llm_sem *sem, llm_turn *turn, llm_waiter *waiter);
+void llm_line_close(llm_sem *sem, llm_turn *turn, llm_waiter *waiter,
+                    llm_wait_state state);
 
 /* n permits for whoever wants them; returns how many nobody wants. */
 uint64_t llm_line_grant(llm_sem *sem, llm_turn *turn, uint64_t n);

@@ -22,6 +22,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "llmpool_limits.h"
+
 #define LLM_FOREVER INT64_MAX /* a deadline or duration without end */
 #define LLM_PRIORITIES 4      /* levels 0 (default) to 3, larger first */
 #define LLM_TEXT 160          /* bytes of an error text kept, with its zero */
@@ -36,6 +38,8 @@
   XX(CLOSED, "closed", "the pool is closed")                      \
   XX(QUEUE_FULL, "queue_full", "too many callers wait already")   \
   XX(RESTING, "resting", "every client rests")                    \
+  XX(OUT_OF_SERVICE, "out_of_service", "no client is in service") \
+  XX(EXCLUDED, "excluded", "every client is excluded")            \
   XX(CREATE_FAILED, "create_failed", "no client could be made")   \
   XX(UNKNOWN_MODEL, "unknown_model", "no such model")             \
   XX(UNKNOWN_CLIENT, "unknown_client", "no such client")          \
@@ -93,11 +97,14 @@ const char *llm_reason_name(llm_reason reason);
 /* What a client is made from. The core copies `id`, owns `spec` from then on
 ** (freed by factory.free_spec, also when registration fails) and `instance`
 ** (destroyed by factory.destroy). instance NULL: the place starts vacant and
-** the first lend creates. */
+** the first lend creates. Of several slots the first has the instance, unless
+** it is the spec itself, which then serves all; several slots need a factory
+** with ref_spec, or no spec. */
 typedef struct llm_client_spec {
   const char *id; /* unique within the model; not empty */
   void *spec;
   void *instance;
+  llm_limits limits;
 } llm_client_spec;
 
 /*
@@ -205,14 +212,20 @@ llm_err llm_model_add(llm_model *model, const llm_client_spec *client);
 /* The client leaves: at once if idle, else when its lease ends, with its own
 ** permit. */
 llm_err llm_model_retire(llm_model *model, const char *id);
-/* The place gets a new spec, in place, under the same permit; a lease that is
-** out finishes on the old client. */
+/* The client gets a new spec and new limits, in place, under the same permits;
+** leases that are out finish on the old one. It is back in service if it was
+** disabled, its breaker is closed; a rest goes on. */
 llm_err llm_model_replace(llm_model *model, const llm_client_spec *client);
 /* Every client of today is destroyed before it would be lent again. */
 void llm_model_renew(llm_model *model);
 /* Not lent before `until_ns`; the later of two instants holds. Works on idle
 ** and on lent clients. */
 llm_err llm_model_cool_down(llm_model *model, const char *id, int64_t until_ns);
+/* Out of service until it is replaced (LLM_FOREVER) or until then; `reason`, a
+** few words that name no secret, is what asks are told that fail for it. When
+** nothing is left that could ever serve, those in line fail at once. */
+llm_err llm_model_disable(llm_model *model, const char *id, int64_t until_ns,
+                          const char *reason);
 void llm_model_pause(llm_model *model); /* callers queue, none is served */
 void llm_model_resume(llm_model *model);
 /* Anonymous capacity: lend at most n of the clients at a time, from now on. */
@@ -242,7 +255,8 @@ typedef enum llm_wait_state {
   LLM_W_TIMEDOUT,
   LLM_W_CANCELLED,
   LLM_W_CLOSED,
-  LLM_W_LOST /* another node of its group won; no wake */
+  LLM_W_LOST, /* another node of its group won; no wake */
+  LLM_W_OUT   /* no client can ever come */
 } llm_wait_state;
 
 /*
@@ -304,13 +318,15 @@ struct llm_lease {
   void *blocked;       /* the thread that sleeps in llm_acquire, or NULL */
   uint64_t holding;    /* matches the place's while held */
   uint64_t lent_ticks; /* when it was lent */
-  const char *const *prefer;
-  uint32_t n_prefer;
+  uint64_t tokens;     /* asked for; while held: what is reserved */
+  int64_t retry_at_ns; /* with RESTING: when this ask could be served; or 0 */
+  const char *const *prefer, *const *exclude;
+  uint32_t n_prefer, n_exclude;
   uint32_t n_models;
+  uint16_t flags;
   uint8_t step; /* an llm_step */
   uint8_t err;  /* an llm_err, with LLM_FAILED */
   uint8_t reason;
-  uint8_t flags;
 };
 
 /* The short way: lends if a client is free and nothing has to be waited for,
@@ -354,6 +370,18 @@ typedef enum llm_return {
 
 /* Returns the client. False: the lease had ended already (counted). */
 bool llm_lease_return(llm_lease *lease, llm_return how);
+/* Reports an outcome, once a request, while the lease is held: settles the
+** reservation, tells the breaker, rests or disables the client. False: the
+** lease has ended, and nothing was done. */
+bool llm_lease_report(llm_lease *lease, const llm_outcome *outcome);
+/* Whether it has reserved anything that can be settled. */
+bool llm_lease_is_booked(const llm_lease *lease);
+/* The tokens that the request really took, in place of those reserved; may be
+** called again. False: the lease has ended. */
+bool llm_lease_settle(llm_lease *lease, uint64_t tokens);
+/* Nothing was sent: request and tokens go back. False: it has ended. */
+bool llm_lease_refund(llm_lease *lease);
+
 /* Counts a second return that cannot name its lease any more, to the model of
 ** that uid; nothing if it is gone. */
 void llm_pool_double_return(llm_pool *pool, uint64_t model_uid);
@@ -410,6 +438,7 @@ typedef struct llm_stats {     /* of a model, or of one client */
   uint64_t timeouts, cancelled, queue_full, rested, closed; /* refused asks */
   uint64_t created, create_failed, checked, check_failed;
   uint64_t replaced, retired, expired, leaked, double_returns;
+  uint32_t keys; /* clients in service; in the next line, their slots */
   uint32_t clients, idle, lent, resting, vacant, waiting, limit;
   uint32_t max_waiting_seen;
   int64_t oldest_wait_ns;   /* how long the head of the line has waited */
@@ -428,18 +457,30 @@ typedef enum llm_place_state {
   LLM_P_RESTING,
   LLM_P_VACANT,
   LLM_P_BUSY, /* being created, checked or destroyed */
-  LLM_P_RETIRED
+  LLM_P_RETIRED,
+  LLM_P_DISABLED, /* these three: of clients only */
+  LLM_P_OPEN,     /* its breaker is */
+  LLM_P_HALF_OPEN /* one probe at a time */
 } llm_place_state;
 const char *llm_place_state_name(llm_place_state state);
 
 typedef struct llm_client_stats {
-  const char *id; /* lives as long as the model */
-  llm_place_state state;
-  uint64_t version;
+  const char *id;        /* lives as long as the model */
+  llm_place_state state; /* several slots: idle or vacant if one of them is */
+  uint64_t version;      /* of the first slot */
   uint64_t acquired, returned, checked, check_failed, created, replaced;
   uint64_t leaked;
-  int64_t held_ns;       /* lent: for how long now */
-  int64_t rest_until_ns; /* resting: until when */
+  uint32_t slots, in_use; /* in service; of these lent or busy */
+  int64_t held_ns;        /* lent: for how long now, the longest */
+  int64_t rest_until_ns;  /* until when it is not lent; 0: it may be now */
+  bool has_breaker;
+  llm_breaker_state breaker;
+  double rpm, tpm;           /* its limits; 0: none */
+  double rpm_left, tpm_left; /* in its buckets; below 0: what it owes */
+  uint64_t outcomes, errors; /* reported */
+  double error_rate;         /* of late; 0 to 1 */
+  int64_t latency_ns;        /* of late, peaks at once; 0: unknown */
+  int64_t first_ns;          /* the same, until the first token */
   llm_summary hold;
   char last_error[LLM_TEXT];
 } llm_client_stats;
@@ -447,12 +488,17 @@ typedef struct llm_client_stats {
 /* The clients in order of registration, up to max; returns how many. */
 size_t llm_model_clients(llm_model *model, llm_client_stats *out, size_t max);
 
-/* What a router looks at before it decides; see llm_model_peek. */
+/* What a router looks at before it decides, of one slot; see llm_model_peek. */
 typedef struct llm_peek {
   const char *id; /* lives as long as the pool */
   uint64_t version;
-  int64_t rest_until_ns; /* resting: until when; else LLM_FOREVER */
-  llm_place_state state;
+  int64_t rest_until_ns; /* not lent before; LLM_FOREVER: no rest, or no end */
+  llm_place_state state; /* at rest: why */
+  /* the client's: the same for all its slots */
+  llm_breaker_state breaker;
+  double rpm_left, tpm_left;    /* in its buckets; no limit: infinite */
+  int64_t latency_ns, first_ns; /* of late, peaks at once; 0: unknown */
+  double error_rate;            /* of late; 0 to 1 */
 } llm_peek;
 
 typedef struct llm_model_peeked {
@@ -460,8 +506,9 @@ typedef struct llm_model_peeked {
   bool is_paused;
 } llm_model_peeked;
 
-/* The numbers of this moment, and up to `max` clients that are not retired, in
-** order of registration; returns how many there are. Cheap: one short lock. */
+/* The numbers of this moment, and up to `max` slots of clients that are not
+** retired, in order of registration; returns how many there are. Cheap: one
+** short lock. */
 uint32_t llm_model_peek(llm_model *model, llm_model_peeked *total,
                         llm_peek *out, uint32_t max);
 
@@ -472,8 +519,9 @@ typedef struct llm_failure {
   const char *model; /* the first asked for; lives as long as the model */
   uint32_t waiting, idle, lent, resting, clients;
   int64_t waited_ns;
-  int64_t retry_at_ns; /* resting, create_failed; or LLM_FOREVER */
-  char text[LLM_TEXT]; /* create_failed: the creator's own words */
+  int64_t retry_at_ns; /* resting, create_failed, out_of_service; or FOREVER */
+  char text[LLM_TEXT]; /* create_failed: the creator's own words;
+                       ** out_of_service: each client's id and reason */
 } llm_failure;
 void llm_lease_failure(const llm_lease *lease, llm_failure *failure);
 
@@ -489,7 +537,9 @@ void llm_lease_failure(const llm_lease *lease, llm_failure *failure);
   XX(REPLACED, "replaced") XX(ADDED, "added") XX(RETIRED, "retired")         \
   XX(EXPIRED, "expired") XX(LEAKED, "leaked") XX(PAUSED, "paused")           \
   XX(RESUMED, "resumed") XX(REGISTERED, "registered")                        \
-  XX(UNREGISTERED, "unregistered") XX(CLOSED, "closed")
+  XX(UNREGISTERED, "unregistered") XX(CLOSED, "closed")                      \
+  XX(DISABLED, "disabled") XX(ENABLED, "enabled") XX(OPENED, "opened")       \
+  XX(HALF_OPEN, "half_open")
 /* clang-format on */
 
 #define XX(id, name) LLM_EV_##id,
@@ -501,8 +551,10 @@ typedef struct llm_event {
   uint64_t seq;    /* taken under the lock of the change: a total order */
   int64_t time_ns; /* on the pool's clock */
   uint64_t ask;    /* the same for queued, lent, returned of one lease; or 0 */
-  int64_t span_ns; /* lent: waited; returned: held; resting: how long; or 0 */
-  const char *model, *client; /* live as long as the pool; or NULL */
+  int64_t span_ns; /* lent: waited; returned: held; resting, disabled, opened:
+                   ** for how long (LLM_FOREVER: no end); or 0 */
+  const char *model, *client; /* live as long as the pool; or NULL; closed with
+                              ** a client: its breaker is */
   llm_event_kind kind;
   llm_reason reason; /* created, replaced */
 } llm_event;

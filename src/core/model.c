@@ -100,7 +100,7 @@ llm_model *llm_model_new(llm_pool *pool, const char *name,
                          uint32_t buckets) {
   llm_model *model = calloc(1, sizeof *model);
   if (model == NULL) return NULL;
-  model->index = calloc(buckets, sizeof(llm_place *));
+  model->index = calloc(buckets, sizeof(llm_key *));
   llm_name *interned = llm_pool_intern(pool, name);
   if (model->index == NULL || interned == NULL) {
     free(model->index);
@@ -125,19 +125,18 @@ llm_model *llm_model_new(llm_pool *pool, const char *name,
   return model;
 }
 
-static void free_places(llm_model *model) {
+static void free_keys(llm_model *model) {
   llm_idle_take_all_locked(&model->idle);
-  for (llm_place *place = model->first; place != NULL;) {
-    llm_place *next = place->following;
-    llm_place_free(place);
-    place = next;
+  for (llm_key *key = model->first, *next; key != NULL; key = next) {
+    next = key->next;
+    llm_key_free(key);
   }
 }
 
 static void free_model(llm_model *model) {
   llm_pool *pool = model->pool;
   leave_alive(model);
-  free_places(model);
+  free_keys(model);
   if (model->factory.free_user != NULL && model->factory.user != NULL)
     model->factory.free_user(model->factory.user);
   llm_sem_destroy(&model->sem);

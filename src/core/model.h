@@ -21,14 +21,17 @@
 #include "clock.h"
 #include "histogram.h"
 #include "idle.h"
+#include "key.h"
 #include "llmpool.h"
 #include "pool.h"
 
 /* What waits for a place until it is back in nobody's hands. */
-#define LLM_MARK_REST 1u    /* until rest_until_ns */
+#define LLM_MARK_REST 1u    /* its key is away */
 #define LLM_MARK_RETIRE 2u  /* leaves */
 #define LLM_MARK_REPLACE 4u /* next_spec takes over */
 #define LLM_MARK_CHECK 8u /* check it before the next lend, whatever its age */
+#define LLM_MARK_LIMITED 16u /* its key has buckets; stays */
+#define LLM_MARK_ENTER 32u   /* BUSY, to be settled by whoever marked it */
 #define LLM_MARKS_AWAY (LLM_MARK_REST | LLM_MARK_RETIRE)
 
 /* Guarded by the model's lock, where nothing else is said. */
@@ -43,22 +46,16 @@ struct llm_place {
   uint8_t reason;      /* why the next instance is made */
   bool is_doomed;      /* its instance is to be destroyed */
   uint64_t lent_ticks;
-  _Atomic uint64_t acquired, returned; /* written under the lock */
 
-  llm_model *model;   /* constant */
-  const llm_name *id; /* constant */
-  void *instance;     /* the holder's, while it is out */
+  llm_model *model; /* constant */
+  llm_key *key;     /* constant once it is entered */
+  void *instance;   /* the holder's, while it is out */
   void *spec;
   void *next_spec, *next_instance; /* LLM_MARK_REPLACE */
   _Atomic uint64_t version;
-  int64_t rest_until_ns;
   struct llm_place *prev, *next; /* among the vacant, or the resting */
-  struct llm_place *following;   /* in order of registration */
-  struct llm_place *chain;       /* in its bucket of the index */
-  _Atomic uint64_t checked, check_failed, created, replaced, leaked;
-  uint32_t jitter; /* state of its random numbers */
-  char last_error[LLM_TEXT];
-  llm_histogram hold;
+  struct llm_place *sibling;     /* the key's next slot */
+  uint32_t jitter;               /* state of its random numbers */
 };
 
 typedef struct llm_counts {            /* of a model; see llm_stats */
@@ -93,9 +90,10 @@ struct llm_model {
   uint32_t limit;
   uint32_t capacity;
   LLM_QUEUE(llm_place) vacant, at_rest;
-  llm_place *first, *last; /* all places, in order of registration */
-  llm_place **index;       /* by id; a power of two of buckets */
-  uint32_t buckets, places;
+  llm_key *first, *last; /* all clients, in order of registration */
+  llm_key **index;       /* by id; a power of two of buckets */
+  uint32_t buckets, keys;
+  bool is_limited;                     /* a client has buckets, or had */
   uint64_t next_kill_ticks;            /* no lifetime ends before it */
   uint64_t lifetime_ticks, idle_ticks; /* constant; UINT64_MAX: none */
   bool is_refilling;                   /* a background creation is under way */

@@ -1,14 +1,13 @@
 /*
-** place.c - a place: made, found by its id, filled with an instance.
+** place.c - a place: made, filled with an instance.
 **
-** A model's places only ever grow in number: a retired one stays, with its
-** statistics, and is the same again if its id comes back. So whoever has a
-** pointer to a place may keep it for as long as it keeps the model.
+** A model's places only ever grow in number: a retired one stays and is the
+** same again if its id comes back. So whoever has a pointer to a place may keep
+** it for as long as it keeps the model.
 */
 #include "place.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #define SERIAL_BLOCK 65536
 
@@ -29,17 +28,18 @@ uint64_t llm_model_serial(llm_model *model) {
 
 /* ---- life -------------------------------------------------------------- */
 
-llm_place *llm_place_new(llm_model *model, const llm_client_spec *client) {
-  llm_name *id = llm_pool_intern(model->pool, client->id);
-  llm_place *place = id != NULL ? calloc(1, sizeof *place) : NULL;
+llm_place *llm_place_new(llm_key *key, void *spec, void *instance) {
+  llm_place *place = calloc(1, sizeof *place);
   if (place == NULL) return NULL;
-  place->model = model;
-  place->id = id;
+  place->model = key->model;
+  place->key = key;
   place->state = LLM_P_VACANT;
   place->reason = LLM_FIRST;
-  place->jitter = id->hash ^ model->name->hash;
-  place->spec = client->spec;
-  llm_place_install(place, client->instance);
+  place->generation = key->model->generation;
+  if (key->is_limited) place->marks = LLM_MARK_LIMITED;
+  place->jitter = key->id->hash ^ key->model->name->hash;
+  place->spec = spec;
+  llm_place_install(place, instance);
   return place;
 }
 
@@ -84,37 +84,11 @@ void llm_place_install(llm_place *place, void *instance) {
   place->dies_ticks = span < UINT64_MAX - now ? now + span : UINT64_MAX;
 }
 
-void llm_place_set_error(llm_place *place, const char *text) {
-  strncpy(place->last_error, text != NULL ? text : "", LLM_TEXT - 1);
-}
-
-/* ---- the index --------------------------------------------------------- */
-
-llm_place *llm_place_find(llm_model *model, const char *id) {
-  uint32_t hash = llm_name_hash(id);
-  llm_place *place = model->index[hash & (model->buckets - 1)];
-  while (place != NULL &&
-         (place->id->hash != hash || strcmp(place->id->text, id) != 0))
-    place = place->chain;
-  return place;
-}
-
-void llm_place_enter(llm_model *model, llm_place *place) {
-  llm_place **bucket = &model->index[place->id->hash & (model->buckets - 1)];
-  place->chain = *bucket;
-  *bucket = place;
-  place->generation = model->generation;
-  if (model->last != NULL)
-    model->last->following = place;
-  else
-    model->first = place;
-  model->last = place;
-  model->places++;
-}
-
 /* ---- what the public may ask ------------------------------------------- */
 
-const char *llm_place_id(const llm_place *place) { return place->id->text; }
+const char *llm_place_id(const llm_place *place) {
+  return place->key->id->text;
+}
 
 llm_model *llm_place_model(const llm_place *place) { return place->model; }
 
@@ -128,10 +102,12 @@ uint64_t llm_place_version(const llm_place *place) {
 
 const char *llm_place_state_name(llm_place_state state) {
   static const char *const names[] = {
-      [LLM_P_IDLE] = "idle",       [LLM_P_LENT] = "lent",
-      [LLM_P_RESTING] = "resting", [LLM_P_VACANT] = "vacant",
-      [LLM_P_BUSY] = "busy",       [LLM_P_RETIRED] = "retired"};
-  return (unsigned)state <= LLM_P_RETIRED ? names[state] : "unknown";
+      [LLM_P_IDLE] = "idle",          [LLM_P_LENT] = "lent",
+      [LLM_P_RESTING] = "resting",    [LLM_P_VACANT] = "vacant",
+      [LLM_P_BUSY] = "busy",          [LLM_P_RETIRED] = "retired",
+      [LLM_P_DISABLED] = "disabled",  [LLM_P_OPEN] = "open",
+      [LLM_P_HALF_OPEN] = "half_open"};
+  return (unsigned)state <= LLM_P_HALF_OPEN ? names[state] : "unknown";
 }
 
 const char *llm_reason_name(llm_reason reason) {

@@ -17,20 +17,15 @@ static inline llm_place *llm_place_of(llm_link *link) {
 
 /* ---- place.c ----------------------------------------------------------- */
 
-/* A vacant place, in no list. Takes spec and instance if it succeeds; NULL: no
-** memory. */
-llm_place *llm_place_new(llm_model *model, const llm_client_spec *client);
+/* A vacant place of `key`, in no list and not in its chain yet. Takes spec and
+** instance if it succeeds; NULL: no memory. */
+llm_place *llm_place_new(llm_key *key, void *spec, void *instance);
 void llm_place_free(llm_place *place);
 /* Gives a client's parts back that no place has taken. */
 void llm_client_discard(const llm_factory *factory,
                         const llm_client_spec *client);
 /* Under the lock, or before anybody else knows of the place. NULL: none. */
 void llm_place_install(llm_place *place, void *instance);
-void llm_place_set_error(llm_place *place, const char *text);
-/* By id, also a retired one; NULL: none. Under the lock. */
-llm_place *llm_place_find(llm_model *model, const char *id);
-/* Enters a place into the index and the list of all. Under the lock. */
-void llm_place_enter(llm_model *model, llm_place *place);
 /* Serial numbers are unique in the process. Under the lock. */
 uint64_t llm_model_serial(llm_model *model);
 
@@ -50,12 +45,22 @@ void llm_place_settle(llm_place *place, llm_cover cover);
 void llm_place_unlink(llm_place *place);
 void llm_place_link_idle(llm_place *place, uint64_t stamp);
 void llm_place_link_vacant(llm_place *place);
-/* Until rest_until_ns; the caller then tells llm_due_at. */
+/* After all but the shortest rests it is checked before it is lent. */
+void llm_place_mark_stale(llm_place *place);
+/* Until its key is back. */
 void llm_place_link_resting(llm_place *place, int64_t now_ns);
+/* Idle or vacant, whichever it is. */
+void llm_place_link_ready(llm_place *place);
 void llm_place_mark(llm_place *place, unsigned marks);
 void llm_place_unmark(llm_place *place, unsigned marks);
 /* A client leaves its place, which stays in service; place->reason says why. */
 void llm_place_note_replaced(llm_place *place);
+
+/* A rest ends then; 0 or LLM_FOREVER: none does. No lock held. */
+static inline void llm_due_after_rest(llm_model *model, int64_t until_ns) {
+  if (until_ns > 0 && until_ns != LLM_FOREVER)
+    llm_due_at(model, until_ns, until_ns);
+}
 
 /* Under the lock, after in_service, away or limit have changed: the permits
 ** that llm_model_apply has to make, without the lock; it also collects what is

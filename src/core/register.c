@@ -9,6 +9,8 @@
 
 #include "place.h"
 
+#define SLOTS_MOST (1u << 24) /* of all clients of a model */
+
 /* ---- making ------------------------------------------------------------ */
 
 static void discard_all(const llm_factory *factory,
@@ -22,42 +24,65 @@ static uint32_t buckets_for(size_t n) {
   return buckets;
 }
 
-static void add_permits(llm_model *model, uint32_t n) {
-  model->in_service = model->capacity = n;
-  llm_sem_grow(&model->sem, n);
+/* The slots of all clients: the first of each, then the second of each, so that
+** the first requests spread over the clients. */
+static void list_slots(llm_model *model, llm_place **places,
+                       llm_place **cursors) {
+  uint32_t n = 0;
+  for (llm_key *key = model->first; key != NULL; key = key->next)
+    cursors[n++] = key->slots;
+  for (uint32_t left = n; left > 0;) {
+    left = 0;
+    for (uint32_t i = 0; i < n; i++) {
+      if (cursors[i] == NULL) continue;
+      *places++ = cursors[i];
+      cursors[i] = cursors[i]->sibling;
+      left++;
+    }
+  }
 }
 
 /* In such an order that the first is lent first. */
-static void link_all(llm_model *model, llm_place **places, size_t n) {
+static void link_all(llm_model *model, llm_place **places, uint32_t n) {
   uint64_t now = llm_ticks(model->clock);
-  for (size_t i = 0; i < n; i++) {
+  for (uint32_t i = 0; i < n; i++) {
     llm_place *idle = places[model->is_fifo ? i : n - 1 - i];
     if (idle->instance != NULL) llm_place_link_idle(idle, now);
     if (places[i]->instance == NULL) llm_place_link_vacant(places[i]);
+    places[i]->key->in_service++;
   }
 }
 
-/* What it took is in the model; the caller discards the others. */
-static llm_err add_places(llm_model *model, const llm_client_spec *clients,
-                          size_t n, size_t *taken, size_t *bad) {
-  llm_place **places = malloc(n * sizeof(llm_place *));
+static llm_err link_slots(llm_model *model) {
+  uint64_t n = 0;
+  for (llm_key *key = model->first; key != NULL; key = key->next)
+    n += key->limits.slots;
+  if (n > SLOTS_MOST) return LLM_INVALID;
+  llm_place **places = malloc((n + model->keys) * sizeof(llm_place *));
   if (places == NULL) return LLM_NOMEM;
-  llm_err err = LLM_OK;
-  for (size_t i = 0; i < n && err == LLM_OK; i++) {
-    const char *id = clients[i].id;
-    if (id == NULL || *id == 0 || llm_place_find(model, id) != NULL) {
-      *bad = i;
-      err = LLM_INVALID;
-    } else if ((places[i] = llm_place_new(model, &clients[i])) == NULL) {
-      err = LLM_NOMEM;
-    } else {
-      llm_place_enter(model, places[i]);
-      *taken = i + 1;
-    }
-  }
-  if (err == LLM_OK) link_all(model, places, n);
+  list_slots(model, places, places + n);
+  link_all(model, places, (uint32_t)n);
   free(places);
-  return err;
+  model->in_service = model->capacity = (uint32_t)n;
+  llm_sem_grow(&model->sem, (uint32_t)n);
+  return LLM_OK;
+}
+
+/* What it took is in the model; the caller discards the others. */
+static llm_err add_keys(llm_model *model, const llm_client_spec *clients,
+                        size_t n, size_t *taken, size_t *bad) {
+  for (size_t i = 0; i < n; i++) {
+    if (!llm_client_is_valid(&model->factory, &clients[i]) ||
+        llm_key_find(model, clients[i].id) != NULL) {
+      *bad = i;
+      return LLM_INVALID;
+    }
+    llm_key *key = llm_key_new(model, &clients[i]);
+    if (key == NULL) return LLM_NOMEM;
+    llm_key_enter(model, key);
+    *taken = i + 1;
+  }
+  return link_slots(model);
 }
 
 static llm_err make(llm_pool *pool, const char *name,
@@ -68,10 +93,9 @@ static llm_err make(llm_pool *pool, const char *name,
   llm_model *model =
       llm_model_new(pool, name, options, factory, buckets_for(n));
   llm_err err = LLM_NOMEM;
-  if (model != NULL) err = add_places(model, clients, n, &taken, bad);
+  if (model != NULL) err = add_keys(model, clients, n, &taken, bad);
   if (err != LLM_OK) discard_all(factory, clients + taken, n - taken);
   if (err == LLM_OK) {
-    add_permits(model, (uint32_t)n);
     *out = model;
   } else if (model != NULL) {
     llm_model_unref(model);

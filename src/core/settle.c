@@ -25,14 +25,36 @@ void llm_place_link_vacant(llm_place *place) {
   place->model->vacant_count++;
 }
 
-/* Until place->rest_until_ns. */
+void llm_place_link_ready(llm_place *place) {
+  if (place->instance != NULL)
+    llm_place_link_idle(place, llm_ticks(place->model->clock));
+  else
+    llm_place_link_vacant(place);
+}
+
+/* Told once for all slots; being disabled or a breaker is told by itself. */
+static void tell_rest(llm_key *key, int64_t now_ns) {
+  const unsigned others = LLM_AWAY_OUT | LLM_AWAY_OPEN | LLM_AWAY_PROBE;
+  if (key->is_told || key->away & others) return;
+  key->is_told = true;
+  llm_note(key->model, LLM_EV_RESTING, key->slots, 0,
+           llm_key_back_ns(key) - now_ns);
+}
+
+void llm_place_mark_stale(llm_place *place) {
+  if (place->key->away & ~LLM_AWAY_SHORT && place->instance != NULL)
+    llm_place_mark(place, LLM_MARK_CHECK);
+}
+
 void llm_place_link_resting(llm_place *place, int64_t now_ns) {
   llm_model *model = place->model;
   place->state = LLM_P_RESTING;
   llm_queue_push(&model->at_rest, place);
+  place->key->resting++;
   model->resting++;
   model->away++;
-  llm_note(model, LLM_EV_RESTING, place, 0, place->rest_until_ns - now_ns);
+  llm_place_mark_stale(place);
+  tell_rest(place->key, now_ns);
 }
 
 void llm_place_unlink(llm_place *place) {
@@ -45,6 +67,7 @@ void llm_place_unlink(llm_place *place) {
     break;
   case LLM_P_RESTING:
     llm_queue_remove(&model->at_rest, place);
+    place->key->resting--;
     model->resting--;
     model->away--;
     break;
@@ -132,7 +155,7 @@ void llm_place_note_replaced(llm_place *place) {
       place->reason == LLM_IDLE)
     return;
   llm_count(&model->counts.replaced);
-  llm_count(&place->replaced);
+  llm_count(&place->key->replaced);
   llm_note(model, LLM_EV_REPLACED, place, 0, 0);
 }
 
@@ -174,27 +197,31 @@ static void retire(llm_place *place) {
   llm_model *model = place->model;
   place->state = LLM_P_RETIRED;
   model->in_service--;
+  if (place->key->probe == place) place->key->probe = NULL;
+  if (--place->key->in_service > 0) return; /* one slot of several */
   llm_count(&model->counts.retired);
   llm_note(model, LLM_EV_RETIRED, place, 0, 0);
 }
 
-/* Nothing is left to do for it: it goes where it belongs. True: to rest. */
-static bool link(llm_place *place) {
-  llm_model *model = place->model;
-  unsigned marks = place->marks;
-  int64_t now = marks & LLM_MARK_REST ? llm_clock_now(model->clock) : 0;
+/* Nothing is left to do for it: it goes where it belongs. Returns when it is
+** back from a rest; 0: it does not rest. */
+static int64_t link(llm_place *place) {
+  llm_key *key = place->key;
+  bool retires = place->marks & LLM_MARK_RETIRE;
   llm_place_unmark(place, LLM_MARKS_AWAY);
-  if (marks & LLM_MARK_RETIRE) {
-    retire(place);
-  } else if (marks & LLM_MARK_REST && place->rest_until_ns > now) {
-    llm_place_link_resting(place, now);
-    return true;
-  } else if (place->instance != NULL) {
-    llm_place_link_idle(place, llm_ticks(model->clock));
-  } else {
-    llm_place_link_vacant(place);
+  if (retires) return retire(place), 0;
+  if (key->away != 0 && !place->model->is_closed) {
+    int64_t now = llm_clock_now(place->model->clock);
+    llm_key_refresh(key, now);
+    if (llm_key_keeps(key, place, now)) {
+      place->link.stamp = llm_ticks(place->model->clock);
+      llm_place_link_resting(place, now);
+      return llm_key_back_ns(key);
+    }
+    if (key->away & LLM_AWAY_PROBE) key->probe = place;
   }
-  return false;
+  llm_place_link_ready(place);
+  return 0;
 }
 
 static void clear_out(llm_place *place) {
@@ -212,13 +239,12 @@ void llm_place_settle(llm_place *place, llm_cover cover) {
   llm_model *model = place->model;
   place->state = LLM_P_BUSY;
   clear_out(place);
-  bool rests = link(place);
-  int64_t until = place->rest_until_ns;
+  int64_t until = link(place);
   if (cover == LLM_COVER_AWAY) model->away--;
   uint32_t grow = llm_model_recount(model);
   bool is_paid = cover == LLM_COVER_GIVEN && pay(model);
   llm_model_leave(model);
-  if (rests) llm_due_at(model, until, until);
+  llm_due_after_rest(model, until);
   if (cover == LLM_COVER_GIVEN) give(model, is_paid);
   llm_model_apply(model, grow);
 }
@@ -228,7 +254,7 @@ void llm_place_settle(llm_place *place, llm_cover cover) {
 void llm_note_slow(llm_model *model, const llm_place *place, llm_event *event) {
   event->model = model->name->text;
   if (place != NULL) {
-    event->client = place->id->text;
+    event->client = place->key->id->text;
     event->reason = (llm_reason)place->reason;
   }
   llm_events_write(model->pool, event);

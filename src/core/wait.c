@@ -21,11 +21,16 @@ void llm_lease_prepare(llm_lease *lease, const llm_ask *ask,
   lease->waiter.priority = ask->priority;
   lease->prefer = ask->prefer;
   lease->n_prefer = ask->n_prefer;
+  lease->exclude = ask->exclude;
+  lease->n_exclude = ask->n_exclude;
+  lease->tokens = ask->tokens;
+  lease->retry_at_ns = 0;
   lease->place = NULL;
   lease->holding = 0;
   lease->err = LLM_OK;
   lease->reason = LLM_FIRST;
   lease->flags = ask->now ? LLM_IS_NOW : 0;
+  if (ask->n_prefer + ask->n_exclude > 0) lease->flags |= LLM_PICKS;
 }
 
 void llm_lease_start(llm_lease *lease) {
@@ -46,7 +51,7 @@ void llm_lease_hold(llm_lease *lease) {
 
 void llm_lease_unhold(llm_lease *lease) {
   if (!(lease->flags & LLM_HAS_REFS)) return;
-  lease->flags &= (uint8_t)~LLM_HAS_REFS;
+  lease->flags &= (uint16_t)~LLM_HAS_REFS;
   if (lease->n_models == 0) llm_model_unref(lease->model);
   for (uint32_t i = 0; i < lease->n_models; i++)
     llm_model_unref(lease->models[i]);
@@ -59,7 +64,8 @@ static _Atomic uint64_t *counter_of(llm_counts *counts, llm_err err) {
   case LLM_TIMEOUT: return &counts->timeouts;
   case LLM_CANCELLED: return &counts->cancelled;
   case LLM_QUEUE_FULL: return &counts->queue_full;
-  case LLM_RESTING: return &counts->rested;
+  case LLM_RESTING:
+  case LLM_OUT_OF_SERVICE: return &counts->rested;
   case LLM_CLOSED: return &counts->closed;
   default: return NULL; /* create_failed is counted where it happens */
   }
@@ -98,6 +104,7 @@ llm_step llm_lease_fail(llm_lease *lease, llm_err err) {
       lease->flags & LLM_STARTED /* for llm_lease_failure */
           ? llm_ticks_between(lease->lent_ticks, llm_ticks(model->clock))
           : 0;
+  if (lease->flags & LLM_MADE_SHORT) llm_lease_end_short(lease);
   lease->place = NULL;
   lease->holding = 0;
   lease->err = (uint8_t)err;
@@ -108,7 +115,7 @@ llm_step llm_lease_fail(llm_lease *lease, llm_err err) {
 
 void llm_lease_free_slot(llm_lease *lease) {
   if (!(lease->flags & LLM_HAS_SLOT)) return;
-  lease->flags &= (uint8_t)~LLM_HAS_SLOT;
+  lease->flags &= (uint16_t)~LLM_HAS_SLOT;
   llm_sem_release(&lease->model->creates);
 }
 
@@ -124,7 +131,7 @@ llm_step llm_lease_give_up(llm_lease *lease, llm_err err) {
 /* ---- waiting ----------------------------------------------------------- */
 
 llm_step llm_lease_park(llm_lease *lease, unsigned flag) {
-  lease->flags |= (uint8_t)flag;
+  lease->flags |= (uint16_t)flag;
   lease->step = LLM_WAIT;
   return LLM_WAIT;
 }
@@ -151,15 +158,21 @@ static llm_err refusal(llm_begun begun) {
   }
 }
 
-/* Why it need not wait at all; LLM_OK: it may. */
 static llm_err hopeless(llm_lease *lease) {
   int64_t back_ns;
-  bool is_now = lease->flags & LLM_IS_NOW;
-  if (llm_model_is_closed(lease->model)) return LLM_CLOSED;
-  if (llm_model_rests(lease->model, &back_ns) &&
-      (is_now || back_ns > lease->waiter.deadline_ns))
-    return LLM_RESTING;
-  return is_now ? LLM_TIMEOUT : LLM_OK;
+  llm_err err = llm_lease_hopeless(lease, lease->model, &back_ns);
+  return err == LLM_OK && lease->flags & LLM_IS_NOW ? LLM_TIMEOUT : err;
+}
+
+/* It is in line. If meanwhile all clients went out of service, those who told
+** the line may not have seen it there. */
+static llm_step recheck(llm_lease *lease) {
+  int64_t back_ns;
+  if (!llm_model_rests(lease->model, &back_ns, NULL) ||
+      back_ns != LLM_FOREVER || !llm_sem_withdraw(&lease->waiter, LLM_W_OUT))
+    return LLM_WAIT;
+  lease->flags &= (uint16_t)~LLM_WAITS;
+  return llm_lease_fail(lease, LLM_OUT_OF_SERVICE);
 }
 
 llm_step llm_lease_line_up(llm_lease *lease) {
@@ -173,16 +186,22 @@ llm_step llm_lease_line_up(llm_lease *lease) {
   if (begun == LLM_BEGUN_GRANTED) return llm_checkout(lease);
   if (begun != LLM_BEGUN_QUEUED) return llm_lease_fail(lease, refusal(begun));
   llm_lease_note_queued(lease, model);
-  return llm_lease_park(lease, LLM_ON_LINE);
+  llm_lease_park(lease, LLM_ON_LINE);
+  return recheck(lease);
 }
 
-llm_step llm_lease_line_up_again(llm_lease *lease) {
+void llm_lease_pay(llm_lease *lease) {
   llm_model *model = lease->model;
   LLM_CHECK(model->owed > 0, "a permit without a client, and none is owed");
   if (model->owed > 0) model->owed--;
   llm_idle_unlock(&model->idle);
   llm_lease_hold(lease);
   llm_lease_free_slot(lease);
+}
+
+llm_step llm_lease_line_up_again(llm_lease *lease) {
+  llm_model *model = lease->model;
+  llm_lease_pay(lease);
   llm_err err = hopeless(lease);
   if (err != LLM_OK) {
     llm_sem_drop(&model->sem);
@@ -192,7 +211,8 @@ llm_step llm_lease_line_up_again(llm_lease *lease) {
   llm_begun begun = llm_sem_requeue(&model->sem, &lease->waiter);
   if (begun == LLM_BEGUN_GRANTED) return LLM_READY;
   if (begun != LLM_BEGUN_QUEUED) return llm_lease_fail(lease, refusal(begun));
-  return llm_lease_park(lease, LLM_ON_LINE);
+  llm_lease_park(lease, LLM_ON_LINE);
+  return recheck(lease);
 }
 
 /* ---- after the wake ---------------------------------------------------- */
@@ -201,6 +221,7 @@ llm_err llm_wait_error(llm_wait_state state) {
   switch (state) {
   case LLM_W_CANCELLED: return LLM_CANCELLED;
   case LLM_W_CLOSED: return LLM_CLOSED;
+  case LLM_W_OUT: return LLM_OUT_OF_SERVICE;
   default: return LLM_TIMEOUT;
   }
 }
@@ -211,7 +232,7 @@ llm_step llm_lease_next(llm_lease *lease) {
   llm_wait_state state = llm_waiter_state(&lease->waiter);
   if (state == LLM_W_QUEUED) return LLM_WAIT;
   bool has_permit = lease->flags & LLM_ON_SLOT;
-  lease->flags &= (uint8_t)~LLM_WAITS;
+  lease->flags &= (uint16_t)~LLM_WAITS;
   if (state == LLM_W_GRANTED) {
     if (has_permit) lease->flags |= LLM_HAS_SLOT;
     return llm_checkout(lease);
@@ -222,24 +243,66 @@ llm_step llm_lease_next(llm_lease *lease) {
 
 /* ---- rest -------------------------------------------------------------- */
 
-static bool rests(const llm_place *place) {
-  return place->state == LLM_P_RESTING ||
-         (place->marks & LLM_MARKS_AWAY) == LLM_MARK_REST;
+/* And not about to leave. */
+static bool is_in_service(const llm_key *key) {
+  for (const llm_place *p = key->slots; p != NULL; p = p->sibling)
+    if (p->state != LLM_P_RETIRED && !(p->marks & LLM_MARK_RETIRE)) return true;
+  return false;
 }
 
-/* A client that is lent and has been told to rest is as good as resting; one
-** that leaves does not count. */
-bool llm_model_rests(llm_model *model, int64_t *back_ns) {
-  bool is_any = false;
+/* A client that is lent and is away is as good as resting; one that leaves does
+** not count. Half-open, with no probe yet: back any moment. */
+bool llm_model_rests(llm_model *model, int64_t *back_ns, bool *is_out) {
+  bool is_any = false, all_out = true;
   *back_ns = LLM_FOREVER;
   llm_idle_lock(&model->idle);
   if (model->resting + model->marked >= model->in_service) {
-    for (llm_place *p = model->first; p != NULL; p = p->following) {
-      if (!rests(p)) continue;
+    for (const llm_key *key = model->first; key != NULL; key = key->next) {
+      if (key->away == 0 || !is_in_service(key)) continue;
+      int64_t back = llm_key_back_ns(key);
       is_any = true;
-      if (p->rest_until_ns < *back_ns) *back_ns = p->rest_until_ns;
+      all_out = all_out && key->away & LLM_AWAY_OUT;
+      if (back < *back_ns) *back_ns = back;
     }
   }
   llm_idle_unlock(&model->idle);
+  if (is_out != NULL) *is_out = is_any && all_out;
   return is_any;
+}
+
+void llm_model_dismiss(llm_model *model) {
+  int64_t back_ns;
+  if (llm_model_rests(model, &back_ns, NULL) && back_ns == LLM_FOREVER)
+    llm_sem_dismiss(&model->sem);
+}
+
+llm_err llm_lease_hopeless(llm_lease *lease, llm_model *model,
+                           int64_t *back_ns) {
+  bool is_out, is_now = lease->flags & LLM_IS_NOW;
+  *back_ns = LLM_FOREVER;
+  if (llm_model_is_closed(model)) return LLM_CLOSED;
+  if (!llm_model_rests(model, back_ns, &is_out)) return LLM_OK;
+  if (*back_ns == LLM_FOREVER) return LLM_OUT_OF_SERVICE;
+  if (is_now || *back_ns > lease->waiter.deadline_ns)
+    return is_out ? LLM_OUT_OF_SERVICE : LLM_RESTING;
+  return LLM_OK;
+}
+
+static void end_short(llm_model *model) {
+  int64_t now = llm_clock_now(model->clock);
+  llm_idle_lock(&model->idle);
+  for (llm_key *key = model->first; key != NULL; key = key->next) {
+    if (!(key->away & LLM_AWAY_SHORT)) continue;
+    key->away &= (uint8_t)~LLM_AWAY_SHORT;
+    llm_key_bring_back(key, now);
+  }
+  uint32_t grow = llm_model_recount(model);
+  llm_model_leave(model);
+  llm_model_apply(model, grow);
+}
+
+void llm_lease_end_short(llm_lease *lease) {
+  lease->flags &= (uint16_t)~LLM_MADE_SHORT;
+  if (lease->n_models == 0) end_short(lease->model);
+  for (uint32_t i = 0; i < lease->n_models; i++) end_short(lease->models[i]);
 }

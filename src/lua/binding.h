@@ -128,6 +128,15 @@ static inline Binding *binding_of(lua_State *L) {
 int f_get_client(lua_State *L);
 int f_acquire(lua_State *L);
 
+/* Pushes what is to be said of an option that is none of `known`. */
+void push_unknown_option(lua_State *L, const char *name,
+                         const char *const *known);
+
+/* outcome.c */
+void outcome_open(lua_State *L, Binding *binding);
+/* client args... instance method: calls it, and tells the pool how it went. */
+int call_generate(lua_State *L);
+
 /* Lua functions that init.lua hands over, called by name. */
 typedef enum Helper {
   HELPER_CHECK,     /* (info, client) */
@@ -136,6 +145,7 @@ typedef enum Helper {
   HELPER_ON_RETURN, /* (info, client) */
   HELPER_INSTANCE,  /* (item, id, model) -> instance */
   HELPER_NEAREST,   /* (word, list) -> word or nil */
+  HELPER_OUTCOME,   /* (error) -> outcome */
   HELPER_COUNT
 } Helper;
 void push_helper(lua_State *L, Helper helper);
@@ -212,6 +222,8 @@ Client *new_client_anywhere(lua_State *L, int user_values);
 void name_lease(Binding *binding, Client *client, Guard *guard);
 /* The guard of a client whose lease is out; else raises. */
 Guard *check_client(lua_State *L, int index);
+/* The same, or NULL where its lease has ended; not a client: raises. */
+Guard *find_client(lua_State *L, int index);
 /* The value at `index` is this state's instance of the place's client. */
 void set_instance(lua_State *L, llm_place *place, int index);
 

@@ -42,9 +42,19 @@ int64_t check_seconds(lua_State *L, int argument, int index, const char *name) {
   return s >= 9.2e9 ? LLM_FOREVER : (int64_t)(s * 1e9);
 }
 
-static void unknown_option(lua_State *L, int argument, const char *name) {
-  static const char *const known[] = {"timeout", "priority", "prefer",
-                                      "exclude", "tokens",   NULL};
+/* Pushes the names as one text: a, b and c. */
+static void push_names(lua_State *L, const char *const *known) {
+  luaL_Buffer buffer;
+  luaL_buffinit(L, &buffer);
+  for (int i = 0; known[i]; i++) {
+    if (i > 0) luaL_addstring(&buffer, known[i + 1] ? ", " : " and ");
+    luaL_addstring(&buffer, known[i]);
+  }
+  luaL_pushresult(&buffer);
+}
+
+void push_unknown_option(lua_State *L, const char *name,
+                         const char *const *known) {
   push_helper(L, HELPER_NEAREST);
   lua_pushstring(L, name);
   lua_newtable(L);
@@ -53,14 +63,20 @@ static void unknown_option(lua_State *L, int argument, const char *name) {
     lua_rawseti(L, -2, i + 1);
   }
   lua_call(L, 2, 1);
-  if (lua_isstring(L, -1))
+  if (lua_isstring(L, -1)) {
     lua_pushfstring(L, "unknown option '%s'; did you mean '%s'?", name,
                     lua_tostring(L, -1));
-  else
-    lua_pushfstring(L,
-                    "unknown option '%s'; there are timeout, priority, "
-                    "prefer, exclude and tokens",
-                    name);
+  } else {
+    push_names(L, known);
+    lua_pushfstring(L, "unknown option '%s'; there are %s", name,
+                    lua_tostring(L, -1));
+  }
+}
+
+static void unknown_option(lua_State *L, int argument, const char *name) {
+  static const char *const known[] = {"timeout", "priority", "prefer",
+                                      "exclude", "tokens",   NULL};
+  push_unknown_option(L, name, known);
   luaL_argerror(L, argument, lua_tostring(L, -1));
 }
 

@@ -57,6 +57,10 @@ static Guard *find_guard(const Client *client) {
   return guard && guard->serial == client->serial ? guard : NULL;
 }
 
+Guard *find_client(lua_State *L, int index) {
+  return find_guard(to_client(L, index));
+}
+
 Guard *check_client(lua_State *L, int index) {
   Guard *guard = find_guard(to_client(L, index));
   if (guard == NULL)
@@ -151,7 +155,7 @@ static int m_generate(lua_State *L) {
   if (lua_getfield(L, -1, "generate") == LUA_TNIL)
     return luaL_error(L, "client \"%s\" has no generate method",
                       llm_place_id(guard->lease.place));
-  return call_method(L);
+  return call_generate(L);
 }
 
 static int m_cool_down(lua_State *L) {

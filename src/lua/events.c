@@ -60,6 +60,9 @@ static void push_event(lua_State *L, const llm_event *e) {
   if (e->ask) set_integer(L, "ask", e->ask);
   if (e->kind == LLM_EV_LENT) set_seconds(L, "waited", e->span_ns);
   if (e->kind == LLM_EV_RETURNED) set_seconds(L, "held", e->span_ns);
+  if (e->kind == LLM_EV_RESTING || e->kind == LLM_EV_DISABLED ||
+      e->kind == LLM_EV_OPENED)
+    set_seconds(L, "span", e->span_ns);
   if (e->kind == LLM_EV_CREATED || e->kind == LLM_EV_REPLACED) {
     lua_pushstring(L, llm_reason_name(e->reason));
     lua_setfield(L, -2, "reason");

@@ -67,6 +67,14 @@ static void push_sentence(lua_State *L, const llm_failure *f, int64_t now) {
     push_error(L, name,
                "every client of \"%s\" rests; the earliest is back in %s s",
                f->model, format_seconds(text, f->retry_at_ns - now));
+  else if (kind == LLM_OUT_OF_SERVICE)
+    push_error(L, name,
+               "no client of \"%s\" is in service: %s; replace them "
+               "(pool:replace_client)",
+               f->model, f->text);
+  else if (kind == LLM_EXCLUDED)
+    push_error(L, name, "every client of \"%s\" is excluded by the call",
+               f->model);
   else if (kind == LLM_CREATE_FAILED)
     push_error(L, name, "no client of \"%s\" could be made: %s", f->model,
                f->text);
@@ -88,7 +96,7 @@ void push_failure(lua_State *L, const Guard *guard, int cause) {
   set_details(L, &failure);
   if (cause != 0)
     lua_pushvalue(L, cause);
-  else if (failure.text[0] != '\0')
+  else if (failure.err == LLM_CREATE_FAILED && failure.text[0] != '\0')
     lua_pushstring(L, failure.text);
   else
     return;

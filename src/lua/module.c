@@ -59,7 +59,8 @@ void push_helper(lua_State *L, Helper helper) {
 /* (table of functions by name): those that C calls by name */
 static int f_set_helpers(lua_State *L) {
   static const char *const names[HELPER_COUNT] = {
-      "check", "create", "on_lend", "on_return", "instance", "nearest"};
+      "check",    "create",  "on_lend", "on_return",
+      "instance", "nearest", "outcome"};
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_createtable(L, HELPER_COUNT, 0);
   for (int i = 0; i < HELPER_COUNT; i++) {
@@ -150,6 +151,7 @@ static void push_native(lua_State *L, Binding *b) {
   signal_open(L, b);
   view_open(L, b);
   ties_open(L, b);
+  outcome_open(L, b);
 }
 
 int luaopen_llmpool(lua_State *L) {

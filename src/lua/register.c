@@ -150,8 +150,43 @@ static void read_options(lua_State *L, int index, llm_options *o) {
 
 /* ---- registering ------------------------------------------------------- */
 
+static double limit_field(lua_State *L, int index, const char *name) {
+  lua_getfield(L, index, name);
+  double value = lua_tonumber(L, -1);
+  lua_pop(L, 1);
+  return value;
+}
+
+static void read_breaker(lua_State *L, int index, llm_breaker *breaker) {
+  breaker->failures = (uint32_t)limit_field(L, index, "failures");
+  breaker->window_ns = duration_field(L, index, "window", LLM_FOREVER);
+  breaker->open_ns = duration_field(L, index, "open", LLM_FOREVER);
+  breaker->max_open_ns = duration_field(L, index, "max_open", LLM_FOREVER);
+  lua_getfield(L, index, "no_floor");
+  breaker->no_floor = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+}
+
+/* stack: ... limits, popped */
+static void read_limits(lua_State *L, llm_limits *limits) {
+  int index = lua_gettop(L);
+  limits->slots = (uint32_t)limit_field(L, index, "slots");
+  limits->rpm = limit_field(L, index, "rpm");
+  limits->tpm = limit_field(L, index, "tpm");
+  limits->rpm_burst = limit_field(L, index, "rpm_burst");
+  limits->tpm_burst = limit_field(L, index, "tpm_burst");
+  if (lua_getfield(L, index, "breaker") == LUA_TTABLE)
+    read_breaker(L, index + 1, &limits->breaker);
+  lua_pop(L, 2);
+}
+
 /* The spec comes last: nothing may raise while only we own it. */
 static void read_client(lua_State *L, int item, llm_client_spec *client) {
+  *client = (llm_client_spec){.id = NULL};
+  if (lua_getfield(L, item, "limits") == LUA_TTABLE)
+    read_limits(L, &client->limits);
+  else
+    lua_pop(L, 1);
   lua_getfield(L, item, "live");
   bool live = lua_toboolean(L, -1);
   lua_getfield(L, item, "id");
@@ -282,7 +317,7 @@ static int finish(lua_State *L, llm_err err, llm_model *model) {
 static int f_add(lua_State *L) {
   LuaPool *pool = check_pool(L, 1);
   llm_model *model = check_model(L, pool, 2);
-  llm_client_spec client = {NULL, NULL, NULL};
+  llm_client_spec client = {.id = NULL};
   bool replace = lua_toboolean(L, 4);
   lua_settop(L, 3);
   lua_getfield(L, 3, "bound");
@@ -331,6 +366,20 @@ static int m_cool_down(lua_State *L) {
   int64_t span = check_seconds(L, 4, 4, "a rest");
   int64_t until = llm_time_after(world_now(pool->world), span);
   return finish(L, llm_model_cool_down(model, id, until), model);
+}
+
+/* (pool, model, id, reason, seconds): out of service until it is replaced, or
+** for so long */
+static int m_disable_client(lua_State *L) {
+  LuaPool *pool = check_pool(L, 1);
+  llm_model *model = check_model(L, pool, 2);
+  const char *id = luaL_checkstring(L, 3);
+  const char *reason = luaL_optstring(L, 4, "disabled");
+  int64_t until = LLM_FOREVER;
+  if (!lua_isnoneornil(L, 5))
+    until = llm_time_after(world_now(pool->world),
+                           check_seconds(L, 5, 5, "a time"));
+  return finish(L, llm_model_disable(model, id, until, reason), model);
 }
 
 static int m_unregister_model(lua_State *L) {
@@ -395,6 +444,7 @@ void register_open(lua_State *L, Binding *b) {
       {"is_shared", f_is_shared}, {NULL, NULL}};
   static const luaL_Reg methods[] = {{"retire_client", m_retire_client},
                                      {"cool_down", m_cool_down},
+                                     {"disable_client", m_disable_client},
                                      {"unregister_model", m_unregister_model},
                                      {"pause", m_pause},
                                      {"resume", m_resume},

@@ -54,6 +54,7 @@ static void set_counts(lua_State *L, const llm_stats *s) {
                 {"leaked", s->leaked},
                 {"double_returns", s->double_returns},
                 {"size", s->clients},
+                {"clients_in_service", s->keys},
                 {"idle", s->idle},
                 {"lent", s->lent},
                 {"resting", s->resting},
@@ -63,6 +64,28 @@ static void set_counts(lua_State *L, const llm_stats *s) {
                 {"max_waiting_seen", s->max_waiting_seen}};
   for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
     set_integer(L, counts[i].name, counts[i].value);
+}
+
+/* Into the table on the top. */
+static void push_limits(lua_State *L, const llm_client_stats *c) {
+  if (c->rpm > 0) {
+    lua_pushnumber(L, c->rpm_left);
+    lua_setfield(L, -2, "rpm_left");
+  }
+  if (c->tpm > 0) {
+    lua_pushnumber(L, c->tpm_left);
+    lua_setfield(L, -2, "tpm_left");
+  }
+  if (c->has_breaker) {
+    lua_pushstring(L, llm_breaker_state_name(c->breaker));
+    lua_setfield(L, -2, "breaker");
+  }
+  set_integer(L, "outcomes", c->outcomes);
+  set_integer(L, "errors", c->errors);
+  lua_pushnumber(L, c->error_rate);
+  lua_setfield(L, -2, "error_rate");
+  if (c->latency_ns > 0) set_seconds(L, "latency", c->latency_ns);
+  if (c->first_ns > 0) set_seconds(L, "first_token", c->first_ns);
 }
 
 static void push_client_stats(lua_State *L, const llm_client_stats *c) {
@@ -78,8 +101,11 @@ static void push_client_stats(lua_State *L, const llm_client_stats *c) {
   set_integer(L, "check_failed", c->check_failed);
   set_integer(L, "replaced", c->replaced);
   set_integer(L, "leaked", c->leaked);
-  if (c->state == LLM_P_LENT) set_seconds(L, "held", c->held_ns);
-  if (c->state == LLM_P_RESTING) set_seconds(L, "rest_until", c->rest_until_ns);
+  set_integer(L, "slots", c->slots);
+  set_integer(L, "in_use", c->in_use);
+  if (c->held_ns > 0) set_seconds(L, "held", c->held_ns);
+  if (c->rest_until_ns > 0) set_seconds(L, "rest_until", c->rest_until_ns);
+  push_limits(L, c);
   if (c->last_error[0] != '\0') {
     lua_pushstring(L, c->last_error);
     lua_setfield(L, -2, "last_error");

@@ -90,7 +90,7 @@ static void add_place(Seen *seen, const llm_peek *place) {
   }
   seen->state = place->state;
   if (place->state == LLM_P_LENT) seen->lent++;
-  if (place->state != LLM_P_RESTING) return;
+  if (place->state == LLM_P_LENT || place->state == LLM_P_BUSY) return;
   seen->resting++;
   seen->rest_until_ns = place->rest_until_ns;
 }
@@ -106,6 +106,8 @@ static void add_up(ModelView *model, uint32_t places) {
       seen = seen == NULL ? model->clients : seen + 1;
       seen->slots = seen->free = seen->lent = seen->resting = 0;
       seen->rest_until_ns = LLM_FOREVER;
+      seen->rpm_left = place->rpm_left;
+      seen->tpm_left = place->tpm_left;
     }
     add_place(seen, place);
     model->versions += place->version;
@@ -247,8 +249,7 @@ static double number_fact(lua_State *L, int index, ModelView *model,
   case CLIENT_INPUT_PRICE: return seen->input_price;
   case CLIENT_OUTPUT_PRICE: return seen->output_price;
   case CLIENT_COST: return (seen->input_price + seen->output_price) / 2;
-  case CLIENT_RPM_LEFT: return fact(L, index, model, at, "rpm_left", 0);
-  default: return fact(L, index, model, at, "tpm_left", 0);
+  default: return 0;
   }
 }
 
@@ -257,6 +258,8 @@ static double number(lua_State *L, int index, ModelView *model, uint32_t at,
                      int field) {
   Seen *seen = &model->clients[at];
   switch (field) {
+  case CLIENT_RPM_LEFT: return seen->rpm_left;
+  case CLIENT_TPM_LEFT: return seen->tpm_left;
   case CLIENT_FREE: return seen->free;
   case CLIENT_LENT: return seen->lent;
   case CLIENT_SLOTS: return seen->slots;
