@@ -414,6 +414,31 @@ describe("a breaker", function()
   end)
 end)
 
+describe("exclude", function()
+  it("takes another client, waits for one, or says that there is none",
+     function()
+    with({ llmpool.simulated { id = "a", latency = 1 },
+           llmpool.simulated { id = "b", latency = 1 } }, function(pool)
+      local function id_without(...)
+        return pool:get_client("m", function(client) return client.id end,
+          { exclude = { ... } })
+      end
+      assert.equal("b", id_without "a")
+      assert.equal("a", id_without "b")
+      local b = pool:acquire("m", { prefer = "b" })
+      local task = llmpool.spawn(id_without, "a")
+      llmpool.sleep(1)
+      assert.equal(1, pool:stats("m").waiting)
+      pool:generate("m", "q") -- a serves meanwhile
+      b:release()
+      assert.equal("b", task:join())
+      local _, err = message(id_without, "a", "b")
+      assert.equal("excluded", err.kind)
+      assert.matches('every client of "m" is excluded', tostring(err))
+    end)
+  end)
+end)
+
 describe("client:report", function()
   it("tells the pool of a request that the script made itself", function()
     with({ acting("a", {}, { tpm = 100, breaker = { failures = 1 } }) },

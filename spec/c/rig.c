@@ -201,7 +201,7 @@ void assert_ledger(llm_model *model) {
   uint64_t acquired = 0, returned = 0;
   for (size_t i = 0; i < n; i++) {
     assert_int_equal(clients[i].acquired,
-                     clients[i].returned + clients[i].in_use);
+                     clients[i].returned + clients[i].lent);
     acquired += clients[i].acquired;
     returned += clients[i].returned;
   }
@@ -225,6 +225,7 @@ void assert_quiet(llm_model *model) {
   assert_int_equal(llm_sem_avail(&model->creates), model->options.max_creates);
   if (stats.closed_now) return;
   assert_int_equal(model->owed, 0);
+  assert_int_equal(model->aside_count, 0);
   assert_int_equal(model->away, stats.resting);
   assert_int_equal(stats.clients, stats.idle + stats.vacant + stats.resting);
   assert_int_equal(llm_sem_avail(&model->sem), model->capacity);

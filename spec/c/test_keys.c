@@ -27,7 +27,7 @@ static void test_slots_are_places_of_one_client(void **state) {
   assert_held(&a[2], "c1");
   assert_int_equal(ask(&b, SECOND), LLM_WAIT);
   assert_int_equal(of("c1").slots, 3);
-  assert_int_equal(of("c1").in_use, 3);
+  assert_int_equal(of("c1").lent, 3);
   assert_int_equal(of("c1").state, LLM_P_LENT);
   assert_int_equal(of("c1").acquired, 3);
   give_back(&a[2]);

@@ -133,7 +133,7 @@ static llm_begun readmit(llm_sem *sem, llm_waiter *waiter, int64_t now_ns) {
   return LLM_BEGUN_QUEUED;
 }
 
-llm_begun llm_sem_requeue(llm_sem *sem, llm_waiter *waiter) {
+static llm_begun come_back(llm_sem *sem, llm_waiter *waiter, bool drops) {
   llm_turn t = {0};
   int64_t now_ns = llm_clock_now(sem->clock);
   LLM_CHECK(waiter->group == NULL, "a node of a group comes back alone");
@@ -141,10 +141,18 @@ llm_begun llm_sem_requeue(llm_sem *sem, llm_waiter *waiter) {
   waiter->came_back = true;
   if (waiter->since_ns == 0) waiter->since_ns = now_ns;
   llm_turn_enter(sem);
-  drop(sem);
+  if (drops) drop(sem);
   llm_begun begun = readmit(sem, waiter, now_ns);
   llm_turn_leave(sem, &t);
   return begun;
+}
+
+llm_begun llm_sem_requeue(llm_sem *sem, llm_waiter *waiter) {
+  return come_back(sem, waiter, true);
+}
+
+llm_begun llm_sem_rejoin(llm_sem *sem, llm_waiter *waiter) {
+  return come_back(sem, waiter, false);
 }
 
 /* Takes the owner's node out of line; false: it was not in it any more. */

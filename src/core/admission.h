@@ -178,6 +178,9 @@ bool llm_sem_withdraw(llm_waiter *waiter, llm_wait_state why);
 */
 llm_begun llm_sem_requeue(llm_sem *sem, llm_waiter *waiter);
 
+/* The same for one that holds no permit. */
+llm_begun llm_sem_rejoin(llm_sem *sem, llm_waiter *waiter);
+
 /* The end of another's wait, by anyone who knows that the node is alive. True:
 ** it ended as CANCELLED, and its wake has run. A node of a group ends the
 ** whole group. False: it was not in line, or has ended otherwise. */

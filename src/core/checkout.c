@@ -93,14 +93,15 @@ static llm_step check(llm_lease *lease, llm_place *place) {
 
 /* ---- which client ------------------------------------------------------ */
 
-static bool is_excluded(const llm_lease *lease, const llm_key *key) {
+bool llm_lease_excludes(const llm_lease *lease, const llm_key *key) {
   for (uint32_t i = 0; i < lease->n_exclude; i++)
     if (strcmp(lease->exclude[i], key->id->text) == 0) return true;
   return false;
 }
 
 static bool suits(const llm_lease *lease, const llm_key *key, int64_t now) {
-  return llm_key_bears(key, lease->tokens, now) && !is_excluded(lease, key);
+  return llm_key_bears(key, lease->tokens, now) &&
+         !llm_lease_excludes(lease, key);
 }
 
 /* A slot in nobody's hands, rather an idle one; NULL: none. */
@@ -343,8 +344,8 @@ static llm_step try_vacant(llm_lease *lease, llm_place *place) {
 /* A client in nobody's hands that this ask is too much for; NULL: none. */
 static llm_key *find_short(const llm_lease *lease, int64_t now) {
   for (llm_key *key = lease->model->first; key != NULL; key = key->next)
-    if (!llm_key_bears(key, lease->tokens, now) && !is_excluded(lease, key) &&
-        free_slot(key) != NULL)
+    if (!llm_key_bears(key, lease->tokens, now) &&
+        !llm_lease_excludes(lease, key) && free_slot(key) != NULL)
       return key;
   return NULL;
 }
@@ -366,7 +367,7 @@ static llm_step refuse_short(llm_lease *lease, int64_t now) {
   llm_model *model = lease->model;
   lease->retry_at_ns = LLM_FOREVER;
   for (llm_key *key = model->first; key != NULL; key = key->next) {
-    if (is_excluded(lease, key) || free_slot(key) == NULL) continue;
+    if (llm_lease_excludes(lease, key) || free_slot(key) == NULL) continue;
     int64_t from = llm_key_bears_from(key, lease->tokens);
     if (from > now && from < lease->retry_at_ns) lease->retry_at_ns = from;
   }
@@ -374,18 +375,36 @@ static llm_step refuse_short(llm_lease *lease, int64_t now) {
   return llm_lease_give_up(lease, LLM_RESTING);
 }
 
+/* Several models: one of those after this may have a client for it. With the
+** lock held and only excluded clients, returns without it. */
+static llm_step leave_excluded(llm_lease *lease) {
+  llm_model *model = lease->model;
+  if (lease->n_models > 0) {
+    llm_idle_unlock(&model->idle);
+    llm_lease_hold(lease);
+    if (llm_group_onward(lease)) {
+      llm_permit_give(model);
+      return AGAIN;
+    }
+    llm_idle_lock(&model->idle);
+    if (pick(lease) != NULL) {
+      llm_idle_unlock(&model->idle);
+      return AGAIN;
+    }
+  }
+  llm_step step = llm_lease_step_aside(lease);
+  return step == LLM_READY ? AGAIN : step;
+}
+
 /* With the lock held and no client for this ask, returns without it. */
 static llm_step find_none(llm_lease *lease) {
   llm_model *model = lease->model;
-  if (lease->n_exclude > 0 && model->owed == 0) {
-    llm_idle_unlock(&model->idle);
-    return llm_lease_give_up(lease, LLM_EXCLUDED);
-  }
   int64_t now = model->is_limited ? llm_clock_now(model->clock) : 0;
   llm_key *key = model->is_limited ? find_short(lease, now) : NULL;
   if (key != NULL)
     return lease->flags & LLM_IS_NOW ? refuse_short(lease, now)
                                      : rest_short(lease, key, now);
+  if (model->idle.count + model->vacant_count > 0) return leave_excluded(lease);
   llm_step step = lease->n_models > 0 && lease->flags & LLM_MADE_SHORT
                       ? llm_group_again(lease)
                       : llm_lease_line_up_again(lease);
@@ -414,6 +433,24 @@ llm_step llm_checkout(llm_lease *lease) {
   do step = take(lease);
   while (step == AGAIN);
   return step;
+}
+
+llm_step llm_checkout_handed(llm_lease *lease) {
+  llm_model *model = lease->model;
+  llm_place *place = lease->place;
+  uint64_t now = llm_ticks(model->clock);
+  llm_lease_start(lease);
+  llm_idle_lock(&model->idle);
+  if (!model->is_closed && place->generation == model->generation &&
+      !has_died(place, now) && !is_leaving(place)) {
+    if (!is_unchecked(place, now)) return lend(lease, place);
+    llm_idle_unlock(&model->idle);
+    return check(lease, place);
+  }
+  llm_lease_unbook(lease, place->key);
+  lease->place = NULL;
+  llm_place_settle(place, LLM_COVER_KEPT);
+  return llm_checkout(lease);
 }
 
 llm_step llm_lease_done(llm_lease *lease, llm_err outcome, void *instance,

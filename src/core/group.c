@@ -23,10 +23,14 @@ static bool try_from(llm_lease *lease, uint32_t i) {
   return false;
 }
 
-llm_step llm_group_fall_back(llm_lease *lease) {
+bool llm_group_onward(llm_lease *lease) {
   uint32_t i = 0;
   while (lease->models[i] != lease->model) i++;
-  if (!try_from(lease, i + 1)) return llm_lease_fail(lease, LLM_CREATE_FAILED);
+  return try_from(lease, i + 1);
+}
+
+llm_step llm_group_fall_back(llm_lease *lease) {
+  if (!llm_group_onward(lease)) return llm_lease_fail(lease, LLM_CREATE_FAILED);
   return llm_checkout(lease);
 }
 

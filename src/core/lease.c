@@ -116,7 +116,8 @@ static void count_return(llm_model *model, llm_place *place, uint64_t held) {
 static inline bool is_plain(const llm_model *model, const llm_place *place,
                             llm_return how) {
   return how == LLM_KEEP && place->marks == 0 && !model->is_closed &&
-         model->owed == 0 && place->generation == model->generation &&
+         (model->owed | model->aside_count) == 0 &&
+         place->generation == model->generation &&
          place->uses < model->max_uses &&
          !llm_pool_wants(model->pool, LLM_LISTENED | LLM_DRAINED);
 }
@@ -199,13 +200,14 @@ bool llm_lease_withdraw(llm_lease *lease, llm_err why) {
   llm_wait_state state =
       why == LLM_CANCELLED ? LLM_W_CANCELLED : LLM_W_TIMEDOUT;
   if (lease->step != LLM_WAIT) return true;
-  bool won = lease->flags & LLM_ON_LINES
+  bool won = lease->flags & LLM_ASIDE ? llm_aside_withdraw(lease, state)
+             : lease->flags & LLM_ON_LINES
                  ? llm_group_withdraw(lease->nodes[0].group, lease->nodes,
                                       lease->n_models, state)
                  : llm_sem_withdraw(&lease->waiter, state);
   if (!won) return false;
   bool has_permit = lease->flags & LLM_ON_SLOT;
-  lease->flags &= (uint16_t)~LLM_WAITS;
+  lease->flags &= (uint16_t) ~(LLM_WAITS | LLM_ASIDE);
   if (has_permit)
     llm_lease_give_up(lease, why);
   else
@@ -215,6 +217,10 @@ bool llm_lease_withdraw(llm_lease *lease, llm_err why) {
 
 /* It waited, and its wake has been consumed: gives back what it was granted.*/
 static void abort_wait(llm_lease *lease) {
+  if (lease->flags & LLM_ASIDE) {
+    llm_aside_abort(lease);
+    return;
+  }
   unsigned flags = lease->flags;
   llm_waiter *node = &lease->waiter;
   lease->flags &= (uint16_t)~LLM_WAITS;

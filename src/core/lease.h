@@ -59,6 +59,8 @@ llm_err llm_wait_error(llm_wait_state state);
 ** when the first one is back. LLM_FOREVER: none will. *is_out, if not NULL:
 ** they all are disabled. */
 bool llm_model_rests(llm_model *model, int64_t *back_ns, bool *is_out);
+/* A slot of it is, and is not about to leave. Under the lock. */
+bool llm_key_is_in_service(const llm_key *key);
 /* Why this ask need not wait for this model; LLM_OK: it may. */
 llm_err llm_lease_hopeless(llm_lease *lease, llm_model *model,
                            int64_t *back_ns);
@@ -74,6 +76,9 @@ llm_step llm_group_next(llm_lease *lease);
 /* The lending model could not create: one of those after it, now or never. */
 llm_step llm_group_fall_back(llm_lease *lease);
 
+/* A permit of a model after this one: it lends from here on, and the permit of
+** this one is the caller's to give. */
+bool llm_group_onward(llm_lease *lease);
 /* As llm_lease_line_up_again, after clients were sent to rest for this ask. */
 llm_step llm_group_again(llm_lease *lease);
 
@@ -85,6 +90,18 @@ llm_step llm_checkout(llm_lease *lease);
 void llm_lease_claim(llm_lease *lease, llm_place *place);
 /* lease->place is claimed: asks for its creation, or does it. */
 llm_step llm_lease_create(llm_lease *lease);
+
+llm_step llm_checkout_handed(llm_lease *lease); /* with lease->place as well */
+bool llm_lease_excludes(const llm_lease *lease, const llm_key *key);
+
+/* ---- aside.c ----------------------------------------------------------- */
+
+/* With the lock held and a permit, but only clients that it excludes; returns
+** without the lock. READY: look again. */
+llm_step llm_lease_step_aside(llm_lease *lease);
+llm_step llm_aside_next(llm_lease *lease);
+bool llm_aside_withdraw(llm_lease *lease, llm_wait_state why);
+void llm_aside_abort(llm_lease *lease);
 
 /* ---- outcome.c --------------------------------------------------------- */
 

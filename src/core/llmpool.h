@@ -256,7 +256,8 @@ typedef enum llm_wait_state {
   LLM_W_CANCELLED,
   LLM_W_CLOSED,
   LLM_W_LOST, /* another node of its group won; no wake */
-  LLM_W_OUT   /* no client can ever come */
+  LLM_W_OUT,  /* no client can ever come */
+  LLM_W_AGAIN /* look again: the clients have changed */
 } llm_wait_state;
 
 /*
@@ -470,9 +471,9 @@ typedef struct llm_client_stats {
   uint64_t version;      /* of the first slot */
   uint64_t acquired, returned, checked, check_failed, created, replaced;
   uint64_t leaked;
-  uint32_t slots, in_use; /* in service; of these lent or busy */
-  int64_t held_ns;        /* lent: for how long now, the longest */
-  int64_t rest_until_ns;  /* until when it is not lent; 0: it may be now */
+  uint32_t slots, lent, busy; /* slots in service; of these lent, and busy */
+  int64_t held_ns;            /* lent: for how long now, the longest */
+  int64_t rest_until_ns;      /* until when it is not lent; 0: it may be now */
   bool has_breaker;
   llm_breaker_state breaker;
   double rpm, tpm;           /* its limits; 0: none */

@@ -183,6 +183,7 @@ void llm_model_close(llm_model *model) {
   if (was_closed) return;
   llm_sem_close(&model->sem);
   llm_sem_close(&model->creates);
+  llm_aside_end(model, LLM_W_CLOSED);
   llm_idle_lock(&model->idle);
   while ((place = next_doomed(model)) != NULL) {
     llm_place_settle(place, LLM_COVER_KEPT);

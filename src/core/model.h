@@ -76,6 +76,7 @@ struct llm_model {
   uint64_t serial, serial_end; /* numbers for leases, taken in blocks */
   uint32_t generation;
   uint32_t owed;             /* permits that must go */
+  uint32_t aside_count;      /* callers who stand aside */
   bool is_fifo;              /* constant */
   bool is_closed;            /* closed or unregistered */
   _Atomic bool shows_closed; /* the same, read anywhere */
@@ -90,6 +91,9 @@ struct llm_model {
   uint32_t limit;
   uint32_t capacity;
   LLM_QUEUE(llm_place) vacant, at_rest;
+  LLM_QUEUE(llm_waiter)
+  aside;                 /* who waits for a client that it does not
+                               ** exclude; see aside.c */
   llm_key *first, *last; /* all clients, in order of registration */
   llm_key **index;       /* by id; a power of two of buckets */
   uint32_t buckets, keys;

@@ -67,7 +67,17 @@ static inline void llm_due_after_rest(llm_model *model, int64_t until_ns) {
 ** owed, as far as permits are free. */
 uint32_t llm_model_recount(llm_model *model);
 void llm_model_apply(llm_model *model, uint32_t grow);
-/* A permit that its holder has no use for. No lock held. */
+/* A permit that its holder has no use for; whoever stands aside looks again. No
+** lock held. */
 void llm_permit_give(llm_model *model);
+/* The same, by one who steps aside: nothing has changed for the others. */
+void llm_permit_pass(llm_model *model);
+
+/* aside.c: an idle place that somebody waits for who stands aside, with its
+** permit; its waiter, to be woken without the lock. NULL: nobody. Under the
+** lock. */
+llm_waiter *llm_aside_hand(llm_place *place);
+/* Whoever stands aside is told: LLM_W_AGAIN, _CLOSED, _OUT. No lock held. */
+void llm_aside_end(llm_model *model, llm_wait_state state);
 
 #endif

@@ -121,11 +121,16 @@ static void give(llm_model *model, bool is_paid) {
     llm_sem_release(&model->sem);
 }
 
-void llm_permit_give(llm_model *model) {
+void llm_permit_pass(llm_model *model) {
   llm_idle_lock(&model->idle);
   bool is_paid = pay(model);
   llm_idle_unlock(&model->idle);
   give(model, is_paid);
+}
+
+void llm_permit_give(llm_model *model) {
+  llm_permit_pass(model);
+  llm_aside_end(model, LLM_W_AGAIN);
 }
 
 static bool owes(llm_model *model) {
@@ -137,7 +142,8 @@ static bool owes(llm_model *model) {
 
 void llm_model_apply(llm_model *model, uint32_t grow) {
   if (grow > 0) llm_sem_grow(&model->sem, grow);
-  while (owes(model) && llm_sem_take_own(&model->sem)) llm_permit_give(model);
+  while (owes(model) && llm_sem_take_own(&model->sem)) llm_permit_pass(model);
+  if (grow > 0) llm_aside_end(model, LLM_W_AGAIN);
 }
 
 /* ---- settling ---------------------------------------------------------- */
@@ -235,6 +241,13 @@ static void clear_out(llm_place *place) {
   }
 }
 
+/* It may be what somebody aside waits for, though it could not be handed. */
+static bool concerns_aside(const llm_place *place) {
+  return place->model->aside_count > 0 &&
+         (place->state == LLM_P_VACANT ||
+          (place->state == LLM_P_IDLE && place->key->is_limited));
+}
+
 void llm_place_settle(llm_place *place, llm_cover cover) {
   llm_model *model = place->model;
   place->state = LLM_P_BUSY;
@@ -242,11 +255,16 @@ void llm_place_settle(llm_place *place, llm_cover cover) {
   int64_t until = link(place);
   if (cover == LLM_COVER_AWAY) model->away--;
   uint32_t grow = llm_model_recount(model);
-  bool is_paid = cover == LLM_COVER_GIVEN && pay(model);
+  bool is_given = cover == LLM_COVER_GIVEN;
+  bool is_paid = is_given && pay(model);
+  llm_waiter *taker = is_given && !is_paid ? llm_aside_hand(place) : NULL;
+  bool is_news = is_given && taker == NULL && concerns_aside(place);
   llm_model_leave(model);
   llm_due_after_rest(model, until);
-  if (cover == LLM_COVER_GIVEN) give(model, is_paid);
+  if (is_given && taker == NULL) give(model, is_paid);
+  if (taker != NULL) taker->wake(taker);
   llm_model_apply(model, grow);
+  if (is_news) llm_aside_end(model, LLM_W_AGAIN);
 }
 
 /* ---- events ------------------------------------------------------------ */

@@ -47,6 +47,7 @@ static void read_places(llm_model *model, llm_stats *stats) {
   stats->resting = model->resting;
   stats->vacant = model->vacant_count;
   stats->limit = model->limit;
+  stats->waiting = model->aside_count;
   stats->closed_now = model->is_closed;
   stats->earliest_rest_ns = LLM_FOREVER;
   for (llm_key *key = model->first; key != NULL; key = key->next) {
@@ -63,7 +64,7 @@ void llm_model_stats(llm_model *model, llm_stats *stats) {
   read_counts(model, stats);
   read_places(model, stats);
   llm_idle_unlock(&model->idle);
-  stats->waiting =
+  stats->waiting +=
       llm_sem_waiting(&model->sem) + llm_sem_waiting(&model->creates);
   stats->max_waiting_seen = llm_sem_waiting_max(&model->sem);
   stats->paused = (llm_sem_flags(&model->sem) & LLM_SEM_PAUSED) != 0;
@@ -76,14 +77,13 @@ void llm_model_stats(llm_model *model, llm_stats *stats) {
 /* ---- its clients ------------------------------------------------------- */
 
 /* What its slots are in, as bits. */
-static unsigned states_of(const llm_key *key, uint32_t *slots,
-                          uint32_t *in_use) {
+static unsigned count_slots(const llm_key *key, llm_client_stats *out) {
   unsigned states = 0;
-  *slots = *in_use = 0;
   for (const llm_place *p = key->slots; p != NULL; p = p->sibling) {
     states |= 1u << p->state;
-    if (p->state != LLM_P_RETIRED) ++*slots;
-    if (p->state == LLM_P_LENT || p->state == LLM_P_BUSY) ++*in_use;
+    if (p->state != LLM_P_RETIRED) out->slots++;
+    if (p->state == LLM_P_LENT) out->lent++;
+    if (p->state == LLM_P_BUSY) out->busy++;
   }
   return states;
 }
@@ -140,7 +140,7 @@ static uint64_t read_key(llm_key *key, llm_client_stats *out) {
                             .created = load(&key->created),
                             .replaced = load(&key->replaced),
                             .leaked = load(&key->leaked)};
-  out->state = state_of(key, states_of(key, &out->slots, &out->in_use));
+  out->state = state_of(key, count_slots(key, out));
   read_limits(key, out, now);
   memcpy(out->last_error,
          key->away & LLM_AWAY_OUT ? key->reason : key->last_error, LLM_TEXT);

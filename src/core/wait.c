@@ -228,6 +228,7 @@ llm_err llm_wait_error(llm_wait_state state) {
 
 llm_step llm_lease_next(llm_lease *lease) {
   if (lease->step != LLM_WAIT) return (llm_step)lease->step;
+  if (lease->flags & LLM_ASIDE) return llm_aside_next(lease);
   if (lease->flags & LLM_ON_LINES) return llm_group_next(lease);
   llm_wait_state state = llm_waiter_state(&lease->waiter);
   if (state == LLM_W_QUEUED) return LLM_WAIT;
@@ -243,8 +244,7 @@ llm_step llm_lease_next(llm_lease *lease) {
 
 /* ---- rest -------------------------------------------------------------- */
 
-/* And not about to leave. */
-static bool is_in_service(const llm_key *key) {
+bool llm_key_is_in_service(const llm_key *key) {
   for (const llm_place *p = key->slots; p != NULL; p = p->sibling)
     if (p->state != LLM_P_RETIRED && !(p->marks & LLM_MARK_RETIRE)) return true;
   return false;
@@ -258,7 +258,7 @@ bool llm_model_rests(llm_model *model, int64_t *back_ns, bool *is_out) {
   llm_idle_lock(&model->idle);
   if (model->resting + model->marked >= model->in_service) {
     for (const llm_key *key = model->first; key != NULL; key = key->next) {
-      if (key->away == 0 || !is_in_service(key)) continue;
+      if (key->away == 0 || !llm_key_is_in_service(key)) continue;
       int64_t back = llm_key_back_ns(key);
       is_any = true;
       all_out = all_out && key->away & LLM_AWAY_OUT;
@@ -272,8 +272,12 @@ bool llm_model_rests(llm_model *model, int64_t *back_ns, bool *is_out) {
 
 void llm_model_dismiss(llm_model *model) {
   int64_t back_ns;
-  if (llm_model_rests(model, &back_ns, NULL) && back_ns == LLM_FOREVER)
+  if (llm_model_rests(model, &back_ns, NULL) && back_ns == LLM_FOREVER) {
     llm_sem_dismiss(&model->sem);
+    llm_aside_end(model, LLM_W_OUT);
+  } else {
+    llm_aside_end(model, LLM_W_AGAIN); /* perhaps for them none can */
+  }
 }
 
 llm_err llm_lease_hopeless(llm_lease *lease, llm_model *model,

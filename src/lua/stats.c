@@ -102,7 +102,7 @@ static void push_client_stats(lua_State *L, const llm_client_stats *c) {
   set_integer(L, "replaced", c->replaced);
   set_integer(L, "leaked", c->leaked);
   set_integer(L, "slots", c->slots);
-  set_integer(L, "in_use", c->in_use);
+  set_integer(L, "lent", c->lent);
   if (c->held_ns > 0) set_seconds(L, "held", c->held_ns);
   if (c->rest_until_ns > 0) set_seconds(L, "rest_until", c->rest_until_ns);
   push_limits(L, c);
