@@ -398,6 +398,19 @@ describe("a breaker", function()
     assert.is_nil(of(pool, "l").breaker)
   end)
 
+  it("that nobody asked for never takes a model's only client", function()
+    local pool = llmpool.new()
+    pool:register_model("m", { llmpool.openai { id = "k", model = "x",
+                                                api_key = "sk-1" } })
+    for _ = 1, 20 do
+      pool:get_client("m", function(client)
+        client:report { kind = "failure" }
+      end)
+    end
+    assert.equal("closed", of(pool, "k").breaker)
+    assert.equal(20, of(pool, "k").errors)
+  end)
+
   it("never takes the last of several clients", function()
     local function bad(id)
       return acting(id, { always = failure "server" }, { breaker = breaker })

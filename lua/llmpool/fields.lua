@@ -178,16 +178,17 @@ fields.common = {
 
 local FAILURES, WINDOW, OPEN, LONGEST = 5, 60, 30, 300 -- seconds
 
--- What a breaker is in full; nil: none.
+-- What a breaker is in full; nil: none. One that nobody asked for never takes
+-- the only client of a model.
 local function breaker_of(value, is_real)
-  if value == nil then value = is_real end
+  if value == nil and is_real then value = { floor = true } end
   if not value then return nil end
   if value == true then value = {} end
   local open = value.open or OPEN
   return { failures = value.failures or FAILURES,
            window = value.window or WINDOW, open = open,
            max_open = value.max_open or math.max(LONGEST, open),
-           no_floor = value.floor == false }
+           floor = value.floor }
 end
 
 --- What C is told of a client's limits.

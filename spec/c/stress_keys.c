@@ -53,7 +53,7 @@ static llm_client_spec client_of(stress_rng *rng, int i) {
   }
   if (stress_chance(rng, 50))
     client.limits.breaker =
-        (llm_breaker){2, 50 * MS, MS, 4 * MS, stress_chance(rng, 30)};
+        (llm_breaker){2, 50 * MS, MS, 4 * MS, (llm_floor)stress_random(rng, 3)};
   specs++;
   return client;
 }

@@ -146,10 +146,19 @@ static void test_the_last_of_several_stays(void **state) {
   assert_int_equal(of("c2").breaker, LLM_B_OPEN);
 }
 
+static void test_an_only_client_stays_if_it_is_told(void **state) {
+  (void)state;
+  llm_limits l = {.breaker = three};
+  l.breaker.floor = LLM_FLOOR_ALWAYS;
+  register_one(l);
+  fail_times(9);
+  assert_int_equal(of("c1").breaker, LLM_B_CLOSED);
+}
+
 static void test_without_the_floor_the_last_opens_too(void **state) {
   (void)state;
   llm_limits l = {.breaker = three};
-  l.breaker.no_floor = true;
+  l.breaker.floor = LLM_FLOOR_NONE;
   register_two(l, l);
   fail_times(3);
   for (int i = 0; i < 3; i++) request("c2", LLM_OUTCOME_FAILURE);
@@ -182,6 +191,7 @@ int main(void) {
       TEST(test_the_first_that_is_back_is_the_probe),
       TEST(test_what_does_not_open_it),
       TEST(test_the_last_of_several_stays),
+      TEST(test_an_only_client_stays_if_it_is_told),
       TEST(test_without_the_floor_the_last_opens_too),
       TEST(test_a_replacement_starts_closed),
   };

@@ -52,7 +52,7 @@ describe("completion", function()
     assert.same("rep reverse", (offers "text:re"))
     assert.same("generate get_client", (offers "pool:ge"))
     env.client = env.pool:acquire "gpt-4"
-    assert.same("release retire", (offers "client:re"))
+    assert.same("release report retire", (offers "client:re"))
     env.client:release()
   end)
 

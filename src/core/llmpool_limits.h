@@ -15,13 +15,19 @@
 ** many failures lie within `window_ns`, of which the reports between them are
 ** no more than half successes; after `open_ns` it is half-open: one probe at a
 ** time is lent; a success closes it, a failure opens it for twice as long, up
-** to `max_open_ns`. The last client of several that is left never opens, unless
-** `no_floor` is set; a model's only client does.
+** to `max_open_ns`. `floor` says who never opens, so that somebody is left to
+** find out that the provider is back.
 */
+typedef enum llm_floor {
+  LLM_FLOOR_SEVERAL, /* the last that is left of several clients */
+  LLM_FLOOR_ALWAYS,  /* and a model's only client */
+  LLM_FLOOR_NONE     /* nobody */
+} llm_floor;
+
 typedef struct llm_breaker {
   uint32_t failures;
   int64_t window_ns, open_ns, max_open_ns;
-  bool no_floor;
+  llm_floor floor;
 } llm_breaker;
 
 /* 5 failures in 60 s; open for 30 s, at most 300 s. */

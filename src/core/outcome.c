@@ -81,17 +81,19 @@ bool llm_lease_refund(llm_lease *lease) {
 
 /* ---- the breaker ------------------------------------------------------- */
 
-/* No other client is left that is neither disabled nor behind a breaker. One
-** that was alone from the start is not the last of several. */
-static bool is_last(const llm_key *key) {
+/* No other client is left that is neither disabled nor behind a breaker, and
+** its options would keep it then. */
+static bool is_floor(const llm_key *key) {
   const unsigned gone = LLM_AWAY_OUT | LLM_AWAY_OPEN | LLM_AWAY_PROBE;
+  llm_floor floor = key->breaker.options.floor;
   bool has_others = false;
+  if (floor == LLM_FLOOR_NONE) return false;
   for (const llm_key *k = key->model->first; k != NULL; k = k->next) {
     if (k == key || k->in_service == 0) continue;
     if (!(k->away & gone)) return false;
     has_others = true;
   }
-  return has_others;
+  return has_others || floor == LLM_FLOOR_ALWAYS;
 }
 
 static void open(llm_key *key, int64_t now) {
@@ -118,8 +120,7 @@ static bool is_stale(const llm_key *key, const llm_place *place) {
 static void count_failure(llm_key *key, int64_t now) {
   if (key->away & LLM_AWAY_PROBE)
     open(key, now);
-  else if (llm_switch_trips(&key->breaker, now) &&
-           (key->breaker.options.no_floor || !is_last(key)))
+  else if (llm_switch_trips(&key->breaker, now) && !is_floor(key))
     open(key, now);
 }
 

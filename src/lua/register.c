@@ -162,8 +162,8 @@ static void read_breaker(lua_State *L, int index, llm_breaker *breaker) {
   breaker->window_ns = duration_field(L, index, "window", LLM_FOREVER);
   breaker->open_ns = duration_field(L, index, "open", LLM_FOREVER);
   breaker->max_open_ns = duration_field(L, index, "max_open", LLM_FOREVER);
-  lua_getfield(L, index, "no_floor");
-  breaker->no_floor = lua_toboolean(L, -1);
+  if (lua_getfield(L, index, "floor") == LUA_TBOOLEAN)
+    breaker->floor = lua_toboolean(L, -1) ? LLM_FLOOR_ALWAYS : LLM_FLOOR_NONE;
   lua_pop(L, 1);
 }
 

@@ -9,7 +9,8 @@
 --- the first of them: it opens; default 5
 ---@field window? number seconds within which they must lie; default 60
 ---@field open? number seconds that it stays open the first time; default 30
----@field floor? boolean false: the last client of several may open too
+---@field floor? boolean true: the last client that is left never opens, also a
+--- model's only one; false: it may; default: the last of several never opens
 ---@field max_open? number the longest, doubled after each probe that failed;
 --- default 300
 
