@@ -85,7 +85,7 @@ local function positive(v)
   if not is_number(v) or v <= 0 then return "a number greater than 0" end
 end
 
-local function positive_seconds(v)
+function fields.positive_seconds(v)
   if not is_number(v) or v <= 0 then
     return "a number of seconds greater than 0"
   end
@@ -137,8 +137,9 @@ local function boolean(v)
 end
 
 local breaker_table = table_of({
-  failures = failures, window = positive_seconds, open = positive_seconds,
-  max_open = positive_seconds, floor = boolean,
+  failures = failures, window = fields.positive_seconds,
+  open = fields.positive_seconds,
+  max_open = fields.positive_seconds, floor = boolean,
 }, "a table {failures=, window=, open=, max_open=, floor=}, true or false")
 
 local function breaker(v)

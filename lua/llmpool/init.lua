@@ -22,6 +22,7 @@ native.set_helpers {
   instance = lifecycle.instance,
   nearest = nearest,
   outcome = health.of_error,
+  upkeep = lifecycle.upkeep,
 }
 
 -- what C offers, for the other modules; also after busted has cleared

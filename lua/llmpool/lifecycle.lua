@@ -4,6 +4,8 @@
 
 local lifecycle = {}
 
+local UPKEEP = 1000 -- steps at a time
+
 local native
 
 function lifecycle.bind(functions) native = functions end
@@ -57,6 +59,16 @@ end
 function lifecycle.create(options, client, reason, left)
   local timeout = options.create_timeout or 30
   return within(timeout, left, make, options, client, reason)
+end
+
+--- What is due in the background, one by one, in a task of its own. What fails
+-- is in the events and in the clients' last_error; it is tried again later.
+function lifecycle.upkeep(pool)
+  for _ = 1, UPKEEP do
+    local ok, more = pcall(native.upkeep, pool)
+    if ok and not more or native.is_cancelled(more) then break end
+  end
+  native.upkeep_done(pool)
 end
 
 function lifecycle.on_lend(options, client) options.on_lend(client) end

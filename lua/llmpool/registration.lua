@@ -106,6 +106,7 @@ end
 local options_known = {
   timeout = seconds, max_waiting = count, order = order, check = func,
   check_after = seconds, check_timeout = seconds, create = func,
+  check_interval = fields.positive_seconds,
   create_timeout = seconds, max_creates = at_least_one,
   max_lifetime = seconds, max_uses = at_least_one, idle_timeout = seconds,
   min_idle = count, on_create = func, on_lend = func, on_return = func,
@@ -181,6 +182,9 @@ function registration.register_model(pool, name, clients, options)
     bad(2, "model \"%s\" needs a client at least; the list is empty", name)
   end
   check_fields(options, options_known, "register_model", 2)
+  if options.check_interval and not options.check then
+    bad(2, "check_interval of register_model needs check, a function")
+  end
   local items = {}
   for i = 1, #clients do -- not ipairs: a hole is a mistake
     items[i] = normalise(clients[i], ("client %d of \"%s\""):format(i, name), 2)

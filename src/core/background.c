@@ -1,5 +1,6 @@
 /*
-** background.c - refilling min_idle, one client at a time.
+** background.c - checking who was idle for long, refilling min_idle and what was
+** found sick, one client at a time.
 **
 ** It takes a permit and a create slot by try, so it never stands in anybody's
 ** way: not while callers wait, not while a creation is under way, not while
@@ -7,9 +8,22 @@
 */
 #include "lease.h"
 
+static bool checks_idle(const llm_model *model) {
+  return model->interval_ticks != UINT64_MAX;
+}
+
+/* A vacant place that is to be filled; NULL: none. */
+static llm_place *find_vacant(const llm_model *model) {
+  llm_place *place = model->vacant.head;
+  if (model->idle.count < model->options.min_idle) return place;
+  if (!checks_idle(model)) return NULL;
+  while (place != NULL && place->reason != LLM_SICK) place = place->next;
+  return place;
+}
+
 static bool is_short(const llm_model *model) {
   return !model->is_closed && !model->is_refilling &&
-         model->idle.count < model->options.min_idle && model->vacant_count > 0;
+         find_vacant(model) != NULL;
 }
 
 /* Whether this thread is the one to refill it. */
@@ -34,8 +48,9 @@ static bool take_place(llm_lease *lease) {
   if (!llm_sem_try(&model->sem)) return false;
   if (llm_sem_try(&model->creates)) {
     llm_idle_lock(&model->idle);
-    if (model->vacant_count > 0 && !model->is_closed) {
-      llm_lease_claim(lease, model->vacant.head);
+    llm_place *place = find_vacant(model);
+    if (place != NULL && !model->is_closed) {
+      llm_lease_claim(lease, place);
       llm_idle_unlock(&model->idle);
       return true;
     }
@@ -59,6 +74,37 @@ static llm_step refill(llm_lease *lease, llm_model *model) {
   return llm_lease_create(lease);
 }
 
+/* ---- checking ---------------------------------------------------------- */
+
+/* The one that was idle for longest, if that is long enough. */
+static llm_place *find_unproven(const llm_model *model) {
+  llm_place *place = llm_place_of(model->idle.oldest);
+  if (place == NULL || model->is_closed || model->is_refilling) return NULL;
+  uint64_t idle = llm_ticks_between(place->link.stamp, llm_ticks(model->clock));
+  return idle >= model->interval_ticks ? place : NULL;
+}
+
+static llm_step verify(llm_lease *lease, llm_model *model) {
+  if (!checks_idle(model) || llm_sem_waiting(&model->sem) > 0 ||
+      !llm_sem_try(&model->sem))
+    return LLM_FAILED;
+  llm_idle_lock(&model->idle);
+  llm_place *place = find_unproven(model);
+  if (place != NULL) {
+    llm_place_unlink(place);
+    model->is_refilling = true;
+  }
+  llm_idle_unlock(&model->idle);
+  if (place == NULL) {
+    llm_permit_give(model);
+    return LLM_FAILED;
+  }
+  lease->model = model;
+  lease->flags |= LLM_BACKGROUND;
+  llm_lease_hold(lease);
+  return llm_lease_check(lease, place);
+}
+
 llm_step llm_pool_background(llm_pool *pool, llm_lease *lease) {
   llm_model *model;
   uint64_t uid = 0;
@@ -67,7 +113,8 @@ llm_step llm_pool_background(llm_pool *pool, llm_lease *lease) {
   llm_lease_prepare(lease, NULL, NULL);
   while (step == LLM_FAILED && (model = llm_pool_after(pool, uid)) != NULL) {
     uid = llm_model_uid(model);
-    step = refill(lease, model);
+    step = verify(lease, model);
+    if (step == LLM_FAILED) step = refill(lease, model);
     llm_model_unref(model);
   }
   return step;

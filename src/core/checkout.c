@@ -63,7 +63,9 @@ static llm_step checked(llm_lease *lease, bool is_well, const char *text) {
   llm_count(&model->counts.checked);
   llm_count(&place->key->checked);
   llm_idle_lock(&model->idle);
-  if (is_well && !model->is_closed) return lend(lease, place);
+  bool is_background = lease->flags & LLM_BACKGROUND;
+  if (is_well && !model->is_closed)
+    return is_background ? hold_back(lease, place) : lend(lease, place);
   llm_lease_unbook(lease, place->key);
   lease->place = NULL;
   if (!is_well) {
@@ -75,10 +77,11 @@ static llm_step checked(llm_lease *lease, bool is_well, const char *text) {
     llm_note(model, LLM_EV_CHECK_FAILED, place, lease->holding, 0);
   }
   llm_place_settle(place, LLM_COVER_KEPT);
+  if (is_background) return llm_lease_give_up(lease, LLM_CREATE_FAILED);
   return is_late(lease) ? llm_lease_give_up(lease, LLM_TIMEOUT) : AGAIN;
 }
 
-static llm_step check(llm_lease *lease, llm_place *place) {
+llm_step llm_lease_check(llm_lease *lease, llm_place *place) {
   const llm_factory *factory = &lease->model->factory;
   lease->place = place;
   if (factory->stepped) {
@@ -186,7 +189,7 @@ static llm_step try_idle(llm_lease *lease, llm_place *place) {
   llm_lease_book(lease, place->key);
   if (!is_unchecked(place, now)) return lend(lease, place);
   llm_idle_unlock(&model->idle);
-  return check(lease, place);
+  return llm_lease_check(lease, place);
 }
 
 /* ---- creating ---------------------------------------------------------- */
@@ -445,7 +448,7 @@ llm_step llm_checkout_handed(llm_lease *lease) {
       !has_died(place, now) && !is_leaving(place)) {
     if (!is_unchecked(place, now)) return lend(lease, place);
     llm_idle_unlock(&model->idle);
-    return check(lease, place);
+    return llm_lease_check(lease, place);
   }
   llm_lease_unbook(lease, place->key);
   lease->place = NULL;

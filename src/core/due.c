@@ -203,12 +203,30 @@ static int64_t next_expiry(llm_model *model, int64_t now) {
 
 /* ---- tick -------------------------------------------------------------- */
 
+/* When the next one is to be checked in the background. What is due now is done
+** by whoever keeps the pool up after this tick, or a little later. */
+static int64_t next_check(llm_model *model, int64_t now) {
+  int64_t age = 0, interval = model->options.check_interval_ns;
+  llm_idle_lock(&model->idle);
+  if (model->idle.oldest != NULL)
+    age = llm_clock_ticks_to_ns(
+        model->clock,
+        llm_ticks_between(model->idle.oldest->stamp, llm_ticks(model->clock)));
+  bool is_closed = model->is_closed;
+  llm_idle_unlock(&model->idle);
+  if (is_closed) return LLM_FOREVER;
+  if (age >= interval) age = interval - interval / 4 - 1;
+  return llm_time_after(now, interval - age);
+}
+
 static void tick(llm_model *model, int64_t now) {
   int64_t rest_due = end_rests(model, now), due = rest_due;
   if (model->idle_ticks != UINT64_MAX) {
     while (expire_one(model)) {}
     due = earlier(due, next_expiry(model, now));
   }
+  if (model->interval_ticks != UINT64_MAX)
+    due = earlier(due, next_check(model, now));
   if (due != LLM_FOREVER) llm_due_at(model, due, rest_due);
 }
 

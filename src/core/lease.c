@@ -85,6 +85,10 @@ llm_step llm_lease_begin(llm_lease *lease, llm_model *model, const llm_ask *ask,
 
 /* ---- return ------------------------------------------------------------ */
 
+bool llm_lease_is_background(const llm_lease *lease) {
+  return lease->flags & LLM_BACKGROUND;
+}
+
 bool llm_lease_is_held(const llm_lease *lease) {
   return lease->step == LLM_READY && lease->place != NULL;
 }

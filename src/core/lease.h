@@ -88,6 +88,8 @@ llm_step llm_group_again(llm_lease *lease);
 llm_step llm_checkout(llm_lease *lease);
 /* A vacant place is the lease's to create into. Under the lock. */
 void llm_lease_claim(llm_lease *lease, llm_place *place);
+/* lease->place is in no list: asks for its check, or does it. */
+llm_step llm_lease_check(llm_lease *lease, llm_place *place);
 /* lease->place is claimed: asks for its creation, or does it. */
 llm_step llm_lease_create(llm_lease *lease);
 

@@ -141,6 +141,7 @@ typedef struct llm_options {
   llm_order order;           /* which idle client is lent: newest (LIFO) */
   int64_t check_after_ns;    /* idle longer than this: check; 0: always */
   int64_t check_timeout_ns;  /* bound on one check */
+  int64_t check_interval_ns; /* idle so long: checked in the background */
   int64_t create_timeout_ns; /* bound on one creation */
   uint32_t max_creates;      /* creations at a time */
   int64_t max_lifetime_ns;   /* +-10 % jitter, spaced by lifetime/clients */
@@ -387,6 +388,7 @@ bool llm_lease_refund(llm_lease *lease);
 ** that uid; nothing if it is gone. */
 void llm_pool_double_return(llm_pool *pool, uint64_t model_uid);
 bool llm_lease_is_held(const llm_lease *lease);
+bool llm_lease_is_background(const llm_lease *lease);
 /* Counts a lease that nobody could reach any more, just before its return. */
 void llm_lease_leaked(llm_lease *lease);
 
@@ -405,9 +407,11 @@ int64_t llm_pool_tick(llm_pool *pool);
 int64_t llm_pool_due(const llm_pool *pool); /* one load */
 /* The earliest end of a rest, which may serve a waiter; LLM_FOREVER: none. */
 int64_t llm_pool_rest_due(const llm_pool *pool);
-/* Refills min_idle: LLM_CREATE with a lease to be done and then returned, or
-** LLM_FAILED when there is nothing to do. Takes a permit by try only. A model
-** that is not stepped creates inside: LLM_READY, with a lease to be returned.
+/* Checks who was idle for check_interval, and refills min_idle and what such a
+** check found sick: LLM_CHECK or LLM_CREATE with a lease to be done and then
+** returned, or LLM_FAILED when there is nothing to do (or it has failed: ask
+** again). Takes a permit by try only, one client at a time. A model that is not
+** stepped does it inside: LLM_READY, with a lease to be returned.
 ** Such leases are in no statistics of leases. */
 llm_step llm_pool_background(llm_pool *pool, llm_lease *lease);
 

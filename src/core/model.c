@@ -26,6 +26,7 @@ void llm_options_init(llm_options *options) {
                            .order = LLM_LIFO,
                            .check_after_ns = SECOND,
                            .check_timeout_ns = 5 * SECOND,
+                           .check_interval_ns = LLM_FOREVER,
                            .create_timeout_ns = 30 * SECOND,
                            .max_creates = 2,
                            .max_lifetime_ns = LLM_FOREVER,
@@ -39,9 +40,10 @@ void llm_options_init(llm_options *options) {
 bool llm_options_are_valid(const llm_options *o) {
   return (o->order == LLM_LIFO || o->order == LLM_FIFO) &&
          o->check_after_ns >= 0 && o->check_timeout_ns > 0 &&
-         o->create_timeout_ns > 0 && o->max_creates > 0 &&
-         o->max_lifetime_ns > 0 && o->max_uses > 0 && o->idle_timeout_ns > 0 &&
-         o->backoff_min_ns >= 0 && o->backoff_max_ns >= o->backoff_min_ns;
+         o->check_interval_ns > 0 && o->create_timeout_ns > 0 &&
+         o->max_creates > 0 && o->max_lifetime_ns > 0 && o->max_uses > 0 &&
+         o->idle_timeout_ns > 0 && o->backoff_min_ns >= 0 &&
+         o->backoff_max_ns >= o->backoff_min_ns;
 }
 
 /* The durations that leases compare with, in ticks. */
@@ -55,6 +57,9 @@ static void set_thresholds(llm_model *model) {
     model->check_from = UINT64_MAX;
   else
     model->check_from = after == 0 ? 0 : after + 1;
+  model->interval_ticks =
+      has_check ? llm_clock_ns_to_ticks(clock, o->check_interval_ns)
+                : UINT64_MAX;
   model->lifetime_ticks = llm_clock_ns_to_ticks(clock, o->max_lifetime_ns);
   model->idle_ticks = llm_clock_ns_to_ticks(clock, o->idle_timeout_ns);
   model->max_uses = o->max_uses;

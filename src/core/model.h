@@ -97,12 +97,13 @@ struct llm_model {
   llm_key *first, *last; /* all clients, in order of registration */
   llm_key **index;       /* by id; a power of two of buckets */
   uint32_t buckets, keys;
-  bool is_limited;                     /* a client has buckets, or had */
-  uint64_t next_kill_ticks;            /* no lifetime ends before it */
-  uint64_t lifetime_ticks, idle_ticks; /* constant; UINT64_MAX: none */
-  bool is_refilling;                   /* a background creation is under way */
-  bool is_kept;                        /* the pool has a reference */
-  bool is_gone;                        /* unregistered */
+  bool is_limited;          /* a client has buckets, or had */
+  uint64_t next_kill_ticks; /* no lifetime ends before it */
+  /* constant; UINT64_MAX: none */
+  uint64_t lifetime_ticks, idle_ticks, interval_ticks;
+  bool is_refilling; /* something is done in the background */
+  bool is_kept;      /* the pool has a reference */
+  bool is_gone;      /* unregistered */
 
   llm_sem creates;       /* who may create */
   int64_t gate_until_ns; /* creations fail until then, with `error` */

@@ -147,6 +147,11 @@ static void announce(llm_model *model) {
   llm_idle_lock(&model->idle);
   llm_note(model, LLM_EV_REGISTERED, NULL, 0, 0);
   llm_model_leave(model);
+  if (model->interval_ticks != UINT64_MAX)
+    llm_due_at(model,
+               llm_time_after(llm_clock_now(model->clock),
+                              model->options.check_interval_ns),
+               LLM_FOREVER);
   if (model->idle_ticks != UINT64_MAX)
     llm_due_at(model,
                llm_time_after(llm_clock_now(model->clock),

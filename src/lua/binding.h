@@ -91,7 +91,9 @@ struct LuaPool {
   KnownModel *known; /* models that were asked for by name, until the end: a
                      ** wait that fails still reads its model */
   uint32_t known_count, known_size;
-  bool bound;  /* holds values of this state: cannot be sent */
+  bool has_upkeep, is_kept_up; /* something may be due that needs Lua; a task
+                               ** is about it */
+  bool bound;                  /* holds values of this state: cannot be sent */
   bool shared; /* from llmpool.open, or come from another state */
 };
 
@@ -127,6 +129,7 @@ static inline Binding *binding_of(lua_State *L) {
 /* lease.c */
 int f_get_client(lua_State *L);
 int f_acquire(lua_State *L);
+int f_upkeep(lua_State *L);
 
 /* Pushes what is to be said of an option that is none of `known`. */
 void push_unknown_option(lua_State *L, const char *name,
@@ -146,6 +149,7 @@ typedef enum Helper {
   HELPER_INSTANCE,  /* (item, id, model) -> instance */
   HELPER_NEAREST,   /* (word, list) -> word or nil */
   HELPER_OUTCOME,   /* (error) -> outcome */
+  HELPER_UPKEEP,    /* (pool): in a task */
   HELPER_COUNT
 } Helper;
 void push_helper(lua_State *L, Helper helper);

@@ -327,9 +327,19 @@ static int refuse(lua_State *L, Guard *guard) {
   return 2;
 }
 
+/* A check or a creation in the background is over: nobody is lent it. */
+static int end_upkeep(lua_State *L, Guard *guard) {
+  llm_lease_return(&guard->lease, LLM_KEEP);
+  let_go(L, guard);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
 static int advance(lua_State *L, Guard *guard, llm_step step) {
   switch (step) {
-  case LLM_READY: return lend(L, guard);
+  case LLM_READY:
+    return llm_lease_is_background(&guard->lease) ? end_upkeep(L, guard)
+                                                  : lend(L, guard);
   case LLM_WAIT: return wait(L, guard);
   case LLM_CHECK: return make(L, guard, HELPER_CHECK);
   case LLM_CREATE: return make(L, guard, HELPER_CREATE);
@@ -425,6 +435,25 @@ static int ask_for(lua_State *L, LuaPool *pool, bool with_site) {
   guard->site = site;
   guard->lease.model = model;
   return advance(L, guard, begin(L, guard, &ask));
+}
+
+/* (pool) -> whether there was something to do in the background, of which the
+** first is done then; raises if that failed */
+int f_upkeep(lua_State *L) {
+  LuaPool *pool = check_pool(L, POOL);
+  Binding *b = pool->binding;
+  lua_settop(L, HOLDER);
+  lua_pushboolean(L, 1);
+  lua_replace(L, CALLBACK); /* a failure is raised */
+  check_world(L, pool);
+  check_wait(L, b->worker);
+  bool owned = b->worker->current->co == L;
+  Guard *guard = owned ? guard_take(L, b, true) : take_held(L, b);
+  llm_step step = llm_pool_background(pool->pool, &guard->lease);
+  if (step != LLM_FAILED) return advance(L, guard, step);
+  let_go(L, guard);
+  lua_pushboolean(L, 0);
+  return 1;
 }
 
 int f_get_client(lua_State *L) {

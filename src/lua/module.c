@@ -60,7 +60,7 @@ void push_helper(lua_State *L, Helper helper) {
 static int f_set_helpers(lua_State *L) {
   static const char *const names[HELPER_COUNT] = {
       "check",    "create",  "on_lend", "on_return",
-      "instance", "nearest", "outcome"};
+      "instance", "nearest", "outcome", "upkeep"};
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_createtable(L, HELPER_COUNT, 0);
   for (int i = 0; i < HELPER_COUNT; i++) {

@@ -17,6 +17,8 @@
 #include "../runtime/scheduler.h"
 #include "../runtime/task.h"
 
+static const char pools_key = 'P'; /* registry: LuaPool -> its userdata, weak */
+
 /* ---- arguments --------------------------------------------------------- */
 
 static LuaPool *to_pool(lua_State *L, int index) {
@@ -189,6 +191,10 @@ static LuaPool *new_pool(lua_State *L, Binding *b, World *world) {
   pool->world = world;
   pool->sleeper.poke = poke;
   luaL_setmetatable(L, POOL_TYPE);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &pools_key);
+  lua_pushvalue(L, -2);
+  lua_rawsetp(L, -2, pool);
+  lua_pop(L, 1);
   lua_newtable(L);
   lua_setiuservalue(L, -2, 1);
   return pool;
@@ -337,12 +343,45 @@ static int64_t pools_due(Worker *worker, bool serving) {
   return due;
 }
 
+/* (pool as light userdata): a task that does what needs Lua */
+static int start_upkeep(lua_State *L) {
+  const LuaPool *pool = lua_touserdata(L, 1);
+  Worker *worker = pool->binding->worker;
+  push_helper(L, HELPER_UPKEEP);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &pools_key);
+  lua_rawgetp(L, -1, pool);
+  lua_remove(L, -2);
+  task_spawn(L, worker, &worker->world->root, 1);
+  return 0;
+}
+
+/* It is short, and of the root scope: what runs at the end of a script is
+** waited for, but nobody waits for the time when it would run. */
+static void keep_up(Worker *worker, LuaPool *pool) {
+  lua_State *L = worker->L;
+  if (!pool->has_upkeep || pool->is_kept_up || worker->closing) return;
+  if (llm_pool_is_closed(pool->pool) || !lua_checkstack(L, 4)) return;
+  pool->is_kept_up = true;
+  lua_pushcfunction(L, start_upkeep);
+  lua_pushlightuserdata(L, pool);
+  if (lua_pcall(L, 1, 0, 0) == LUA_OK) return;
+  lua_pop(L, 1);
+  pool->is_kept_up = false;
+}
+
+static int f_upkeep_done(lua_State *L) {
+  check_pool(L, 1)->is_kept_up = false;
+  return 0;
+}
+
 static void pools_tick(Worker *worker) {
   const Binding *b = worker->pools;
   int64_t now = world_now(worker->world);
-  for (const LuaPool *p = b->pools; p; p = p->next)
-    if (p->world == worker->world && llm_pool_due(p->pool) <= now)
+  for (LuaPool *p = b->pools; p; p = p->next)
+    if (p->world == worker->world && llm_pool_due(p->pool) <= now) {
       llm_pool_tick(p->pool);
+      keep_up(worker, p);
+    }
 }
 
 static void pools_sleep(Worker *worker, bool asleep) {
@@ -357,8 +396,11 @@ static void pools_sleep(Worker *worker, bool asleep) {
 }
 
 void pools_open(lua_State *L, Binding *b) {
-  static const luaL_Reg functions[] = {
-      {"new", f_new}, {"open", f_open}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"new", f_new},
+                                       {"open", f_open},
+                                       {"upkeep", f_upkeep},
+                                       {"upkeep_done", f_upkeep_done},
+                                       {NULL, NULL}};
   static const luaL_Reg methods[] = {{"get_client", f_get_client},
                                      {"acquire", f_acquire},
                                      {"models", m_models},
@@ -369,6 +411,12 @@ void pools_open(lua_State *L, Binding *b) {
                                          {"__tostring", mm_tostring},
                                          {"__eq", mm_eq},
                                          {NULL, NULL}};
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "v");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &pools_key);
   b->worker->pools = b;
   b->worker->pools_due = pools_due;
   b->worker->pools_tick = pools_tick;

@@ -136,6 +136,8 @@ static void read_options(lua_State *L, int index, llm_options *o) {
       duration_field(L, index, "check_after", o->check_after_ns);
   o->check_timeout_ns =
       duration_field(L, index, "check_timeout", o->check_timeout_ns);
+  o->check_interval_ns =
+      duration_field(L, index, "check_interval", o->check_interval_ns);
   o->create_timeout_ns =
       duration_field(L, index, "create_timeout", o->create_timeout_ns);
   o->max_lifetime_ns =
@@ -296,6 +298,8 @@ static int f_register(lua_State *L) {
     return raise_refused(L, err, name);
   }
   pool->bound = pool->bound || bound;
+  if (options.check_interval_ns != LLM_FOREVER || options.min_idle > 0)
+    pool->has_upkeep = true;
   return 0;
 }
 

@@ -213,6 +213,9 @@ static void sleep_virtual(World *world, Task *driver) {
     doom_one(world, driver);
     return;
   }
+  /* what else is due keeps no world going, but is done at its time */
+  int64_t upkeep = worker->pools_due(worker, false);
+  if (upkeep < due) due = upkeep;
   if (due > world_now(world)) llm_clock_manual_set(world->clock, due);
   worker->pools_tick(worker);
   timers_run(world, due);

@@ -45,6 +45,8 @@ local events = {}
 ---@field order? "lifo"|"fifo" which idle client is lent first; default "lifo"
 ---@field check? fun(client: llmpool.client): boolean? is it well?
 ---@field check_after? number seconds idle before a check; 0: always
+---@field check_interval? number seconds idle after which a client is checked in
+--- the background, and made anew if it is sick
 ---@field check_timeout? number seconds a check may take; default 5
 ---@field create? fun(spec: any, reason: string): table makes a client anew
 ---@field create_timeout? number seconds a creation may take; default 30
