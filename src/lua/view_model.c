@@ -231,15 +231,6 @@ static int push_fact(lua_State *L, int index, ModelView *model, uint32_t at,
   return type;
 }
 
-static double fact(lua_State *L, int index, ModelView *model, uint32_t at,
-                   const char *name, double missing) {
-  double value = missing;
-  if (push_fact(L, index, model, at, name) == LUA_TNUMBER)
-    value = lua_tonumber(L, -1);
-  lua_pop(L, 1);
-  return value;
-}
-
 static double number_fact(lua_State *L, int index, ModelView *model,
                           uint32_t at, int field) {
   need_facts(L, index, model);
