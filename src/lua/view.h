@@ -43,7 +43,7 @@ typedef struct Seen {
   int64_t rest_until_ns;
   uint32_t slots, free, lent, resting;
   double weight, input_price, output_price; /* facts */
-  llm_place_state state; /* of its last place that is not free */
+  llm_place_state state;     /* of its last place that is not free */
   double rpm_left, tpm_left; /* no limit: infinite */
   Record record;
 } Seen;
