@@ -17,7 +17,7 @@ local function closer(name)
     print("closed " .. name, err)
   end })
 end
-local ledger = setmetatable({}, { __gc = function()
+LEDGER = setmetatable({}, { __gc = function()
   local s = pool:stats "m"
   print("ledger", s.acquired - s.returned, s.lent)
 end })
