@@ -212,7 +212,8 @@ At the prompt a line is a task: pool:generate("gpt-4", "hi") waits, and what
 you have spawned goes on meanwhile. Ctrl-C cancels a line; Ctrl-D leaves.
 
   help(pool.acquire)      what a function does; help(pool), help "pool"
-  help "tutorial"         a page of the manual; pages: %s
+  help "tutorial"         a page of the manual; there are
+                          %s
   _, __                   the last value, the one before; a ; at the end hides
   more()                  the last value in full; more(x, {depth=, items=})
   time(f, ...)            how long a call takes
