@@ -139,6 +139,7 @@ void push_unknown_option(lua_State *L, const char *name,
 void outcome_open(lua_State *L, Binding *binding);
 /* client args... instance method: calls it, and tells the pool how it went. */
 int call_generate(lua_State *L);
+int f_acquire_inside(lua_State *L);
 
 /* Lua functions that init.lua hands over, called by name. */
 typedef enum Helper {
@@ -162,7 +163,7 @@ void ties_end(lua_State *L, Guard *guard);
 /* quick.c: the answer, or NOT_QUICK with the stack as it was. */
 #define NOT_QUICK (-1)
 int quick_get_client(lua_State *L, Binding *binding);
-int quick_acquire(lua_State *L, Binding *binding);
+int quick_acquire(lua_State *L, Binding *binding, bool told);
 
 /* guard.c */
 void guards_open(lua_State *L, Binding *binding);

@@ -125,6 +125,14 @@ static int f_instance(lua_State *L) {
   return 1;
 }
 
+/* (client) -> its model's name, its id */
+static int f_lease_names(lua_State *L) {
+  Guard *guard = check_client(L, 1);
+  lua_pushstring(L, llm_model_name(guard->lease.model));
+  lua_pushstring(L, llm_place_id(guard->lease.place));
+  return 2;
+}
+
 /* ---- methods ----------------------------------------------------------- */
 
 static int k_results(lua_State *L, int status, lua_KContext ctx) {
@@ -271,6 +279,7 @@ void clients_open(lua_State *L, Binding *b) {
       {"__close", mm_close}, {"__tostring", mm_tostring}, {NULL, NULL}};
   static const luaL_Reg functions[] = {{"set_instance", f_set_instance},
                                        {"spec", f_spec},
+                                       {"lease_names", f_lease_names},
                                        {"instance", f_instance},
                                        {NULL, NULL}};
   const char *const keys[] = {&instances_key, &versions_key};

@@ -478,13 +478,21 @@ static int refuse_closed(lua_State *L, const LuaPool *pool) {
   return 2;
 }
 
-int f_acquire(lua_State *L) {
-  int quick = quick_acquire(L, binding_of(L));
+static int acquire(lua_State *L, bool told) {
+  int quick = quick_acquire(L, binding_of(L), told);
   if (quick != NOT_QUICK) return quick;
   LuaPool *pool = check_pool(L, POOL);
   lua_settop(L, CALLBACK);
   lua_pushnil(L);
   lua_insert(L, CALLBACK); /* stack: pool model nil options */
   if (llm_pool_is_closed(pool->pool)) return refuse_closed(L, pool);
-  return ask_for(L, pool, true);
+  return ask_for(L, pool, told);
+}
+
+int f_acquire(lua_State *L) { return acquire(L, true); }
+
+/* For our own modules, which hold a lease no longer than their call: where it
+** was asked for is looked up, through their frames, only if leaks are traced */
+int f_acquire_inside(lua_State *L) {
+  return acquire(L, binding_of(L)->trace_leaks);
 }

@@ -400,6 +400,7 @@ void pools_open(lua_State *L, Binding *b) {
                                        {"open", f_open},
                                        {"upkeep", f_upkeep},
                                        {"upkeep_done", f_upkeep_done},
+                                       {"acquire", f_acquire_inside},
                                        {NULL, NULL}};
   static const luaL_Reg methods[] = {{"get_client", f_get_client},
                                      {"acquire", f_acquire},

@@ -91,11 +91,11 @@ int quick_get_client(lua_State *L, Binding *b) {
 
 /* The client owns the guard through a holder, as hand_over of lease.c has it.
 ** After a try that fails the collector takes both. */
-int quick_acquire(lua_State *L, Binding *b) {
+int quick_acquire(lua_State *L, Binding *b, bool told) {
   if (lua_gettop(L) != MODEL) return NOT_QUICK;
   llm_model *model = plain_model(L, b);
   if (model == NULL) return NOT_QUICK;
-  const char *site = site_of(L, b->worker, 1);
+  const char *site = told ? site_of(L, b->worker, 1) : NULL;
   Client *client = new_client(L, 1);
   Holder *holder = push_holder(L, b);
   lua_setiuservalue(L, -2, 1);

@@ -96,18 +96,44 @@ static uint32_t model_of(Record *r, const char *key, uint32_t source) {
   return add_model(r, key, source) ? r->model_count : 0;
 }
 
+/* Clients are found by the address of their name: an open table of indexes + 1
+** that is at most half full. */
+static size_t index_slot(const Record *r, const char *key, uint32_t model) {
+  const size_t mask = r->index_size - 1;
+  uint64_t hash = ((uint64_t)(uintptr_t)key + model) * 0x9e3779b97f4a7c15u;
+  size_t i = (size_t)(hash >> 32) & mask;
+  while (r->index[i] != 0) {
+    const RecordClient *c = r->clients[r->index[i] - 1];
+    if (c->key == key && c->model == model) break;
+    i = (i + 1) & mask;
+  }
+  return i;
+}
+
+static bool index_grow(Record *r) {
+  size_t size = r->index_size ? r->index_size * 2 : 64;
+  uint32_t *index = calloc(size, sizeof *index);
+  if (index == NULL) return false;
+  free(r->index);
+  r->index = index;
+  r->index_size = size;
+  for (uint32_t i = 0; i < r->client_count; i++) {
+    const RecordClient *c = r->clients[i];
+    r->index[index_slot(r, c->key, c->model)] = i + 1;
+  }
+  return true;
+}
+
 static uint32_t client_of(Record *r, const char *key, uint32_t model) {
   if (key == NULL || model == 0) return 0;
-  uint32_t guess = r->guess; /* events of one client come in runs */
-  if (guess < r->client_count && r->clients[guess]->key == key &&
-      r->clients[guess]->model == model)
-    return guess + 1;
-  for (uint32_t i = 0; i < r->client_count; i++)
-    if (r->clients[i]->key == key && r->clients[i]->model == model) {
-      r->guess = i;
-      return i + 1;
-    }
-  return add_client(r, key, model) ? r->client_count : 0;
+  if (r->client_count * 2 >= r->index_size && !index_grow(r)) {
+    r->out_of_memory = true;
+    return 0;
+  }
+  size_t i = index_slot(r, key, model);
+  if (r->index[i] != 0) return r->index[i];
+  if (add_client(r, key, model) == NULL) return 0;
+  return r->index[i] = r->client_count;
 }
 
 /* ---- who is in line ---------------------------------------------------- */
@@ -443,6 +469,7 @@ void record_free(Record *r) {
   free(r->models);
   free(r->clients);
   free(r->line.waits);
+  free(r->index);
   free(r->log);
   pthread_mutex_destroy(&r->lock);
   free(r);

@@ -82,7 +82,9 @@ struct Record {
   RecordModel **models;
   uint32_t model_count, model_size;
   RecordClient **clients;
-  uint32_t client_count, client_size, guess;
+  uint32_t client_count, client_size;
+  uint32_t *index; /* of the clients, by name: an open table */
+  size_t index_size;
   RecordEvent *log;
   size_t log_count, log_size, log_limit;
   bool out_of_memory; /* something could not be kept */

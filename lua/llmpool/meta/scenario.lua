@@ -79,6 +79,7 @@ local scenario = {}
 ---@field models table name -> {clients = list, options? = table, live? = list}
 ---@field traffic llmpool.traffic | llmpool.traffic[]
 ---@field policy? function | table | string a function, a plan, a name, a file
+---@field make_policy? fun(): any makes one that remembers, anew for each run
 ---@field router? table options of the router, such as timeout
 ---@field duration? number seconds of traffic; the run ends with the last answer
 ---@field seed? integer (1)

@@ -130,26 +130,35 @@ end
 -- ---- answering --------------------------------------------------------------
 
 -- A response of a scenario's, of which hardly anybody reads more than the
--- text: the rest is made when it is asked for.
+-- text: {client, request, tokens, first, total, reason}; what is asked for by
+-- name is made then.
 local Lean = {}
 
+local lean_fields = {
+  text = function(r) return r[1]:text(r[2]) end,
+  model = function(r) return r[1].model end,
+  client = function(r) return r[1].id end,
+  finish_reason = function(r) return r[6] end,
+  latency = function(r) return r[5] end,
+  usage = function(r)
+    local prompt = requests.prompt_tokens(r[2])
+    return { prompt_tokens = prompt, completion_tokens = r[3],
+             total_tokens = prompt + r[3] }
+  end,
+  timings = function(r)
+    return { queued = 0, connected = 0, first = r[4], total = r[5] }
+  end,
+}
+
 function Lean.__index(response, key)
-  if key ~= "usage" and key ~= "timings" then return nil end
-  local prompt, n = requests.prompt_tokens(response.request), response.tokens
-  response.usage = { prompt_tokens = prompt, completion_tokens = n,
-                     total_tokens = prompt + n }
-  response.timings = { queued = 0, connected = 0, first = response.first,
-                       total = response.latency }
-  return response[key]
+  local field = lean_fields[key]
+  return field and field(response)
 end
 
 --- The response of OpenAI's kind, whole.
 function Simulated:response(request, text, n, reason, first, total)
   if self.lean then
-    return setmetatable({
-      text = text, model = self.model, client = self.id, tokens = n,
-      finish_reason = reason, first = first, latency = total,
-      request = request }, Lean)
+    return setmetatable({ self, request, n, first, total, reason }, Lean)
   end
   local prompt = requests.prompt_tokens(request)
   return {
@@ -179,6 +188,34 @@ function Simulated:generate(request, options)
   local text = self:text(request)
   if not self.tokens then n = self:length(request, text) end
   return text, self:response(request, text, n, reason, first, total)
+end
+
+-- The same where there is nothing but a latency, a reply, and failures by
+-- chance or by the clock: most of a scenario's clients, and its time.
+local function plain_generate(self)
+  local strike, latency, text = self.strike, self.latency, self.reply
+  local tokens = (#text + 3) // 4
+  return function(_, request, options)
+    if options and options.timeout then
+      return Simulated.generate(self, request, options)
+    end
+    if strike then
+      local kind, retry_at = strike(now(), 0)
+      if kind then self:fail(kind, retry_at, self.timeout) end
+    end
+    local seconds = latency and latency(request) or 0
+    if seconds > 0 then sleep(seconds) end
+    return text, setmetatable({ self, request, tokens, seconds, seconds,
+                                "stop" }, Lean)
+  end
+end
+
+local function is_plain(self, config)
+  local failures = config.failures or {}
+  return config.lean and type(self.reply) == "string" and not (config.tokens
+    or config.first_token or config.per_token or config.timeout
+    or config.failure_rate or failures.slow_first or failures.cut
+    or failures.limit and failures.limit.tpm)
 end
 
 --- Answers piece by piece: a stream to be called, or read, until it is nil.
@@ -245,6 +282,7 @@ function simulated.new(config, names)
   if config.failures then
     set_failures(self, config.failures, stream, account)
   end
+  if is_plain(self, config) then self.generate = plain_generate(self) end
   return self
 end
 

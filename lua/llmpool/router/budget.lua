@@ -34,9 +34,13 @@ end
 
 --- A request came.
 function Budget:earn()
-  local level = self.level + self.ratio
+  local level = self.level
+  if level >= self.burst then return end
+  level = level + self.ratio
   self.level = level > self.burst and self.burst or level
 end
+
+budget.earn = Budget.earn
 
 --- @return whether there is one left, which is then spent
 function Budget:take()

@@ -47,10 +47,10 @@ end
 local function fatal(err)
   return type(err) ~= "table" or err.kind == nil or err.kind == "policy"
     or err.kind == "unknown_model" or err.kind == "cancelled"
-    or err.kind == "deadlock"
+    or err.kind == "deadlock" or err.kind == "error"
 end
 
-local function failed(self, tenant, err, seconds)
+local function failed(self, err, seconds)
   if fatal(err) then error(err, 0) end
   local kind = err.kind
   if not self.codes[kind] then
@@ -60,7 +60,6 @@ local function failed(self, tenant, err, seconds)
   end
   self.failed[kind] = self.failed[kind] + 1
   self.record:request(self.lost, seconds, self.codes[kind])
-  return tenant
 end
 
 local function stream_all(self, router, request, options)
@@ -76,30 +75,40 @@ local function stream_all(self, router, request, options)
   return nil, stream.response
 end
 
-local function serve(self, source, make, options_of, arrival)
-  local n = self.requests + 1
-  self.requests = n
-  local request, options = make(n, arrival), options_of(arrival)
-  local tenant = source.tally
-    or tenant_of(self, options and options.tenant or "")
-  local started = now()
-  local ok, text, response
-  if source.streams then
-    ok, text, response = pcall(stream_all, self, self.router, request, options)
-  else
-    ok, text, response = pcall(self.generate, self.router, request, options)
+-- A function (make, options_of, arrival) that sends one request of the source.
+-- It is made once and called for every request: what does not change lies in
+-- its upvalues, and what does not vary - make, options_of - is no function.
+local function server(self, source)
+  local router, generate = self.router, self.generate
+  local record, record_request = self.record, self.record.request
+  local tally, streams, trace = source.tally, source.streams, self.trace
+  local counts_tokens = self.counts_tokens
+  if streams then
+    generate = function(r, request, options)
+      return stream_all(self, r, request, options)
+    end
   end
-  local seconds = now() - started
-  tenant.requests = tenant.requests + 1
-  if not ok then
-    failed(self, tenant, text, seconds)
-  else
-    tenant.served = tenant.served + 1
-    self.record:request(tenant.meter, seconds, 0)
-    if self.counts_tokens and response then charge(self, tenant, response) end
-  end
-  if self.trace then
-    self.trace(source, started, seconds, request, options, ok, text, response)
+  return function(make, options_of, arrival)
+    local n = self.requests + 1
+    self.requests = n
+    local request, options = make, options_of
+    if type(make) == "function" then request = make(n, arrival) end
+    if type(options) == "function" then options = options_of(arrival) end
+    local tenant = tally or tenant_of(self, options and options.tenant or "")
+    local started = now()
+    local ok, text, response = pcall(generate, router, request, options)
+    local seconds = now() - started
+    tenant.requests = tenant.requests + 1
+    if ok then
+      tenant.served = tenant.served + 1
+      record_request(record, tenant.meter, seconds, 0)
+      if counts_tokens and response then charge(self, tenant, response) end
+    else
+      failed(self, text, seconds)
+    end
+    if trace then
+      trace(source, started, seconds, request, options, ok, text, response)
+    end
   end
 end
 
@@ -112,39 +121,42 @@ end
 
 local caller
 
--- Sees that somebody is there at the next arrival of the source.
-local function launch(self, source)
-  local at, arrival = source.next(source.to)
-  source.sent = source.sent + 1
-  if not at or at >= source.to or source.most and source.sent > source.most
-  then
-    return retire(self)
+-- A function that sees that somebody is there at the next arrival.
+local function launcher(self, source)
+  local next_arrival, to, most = source.next, source.to, source.most
+  local crew, call, jobs = self.crew, self.crew.call, self.jobs
+  local sent = 0
+  return function()
+    local at, arrival = next_arrival(to)
+    sent = sent + 1
+    if not at or at >= to or most and sent > most then return retire(self) end
+    source.arrival = arrival
+    local number = call(crew, at)
+    if number then
+      jobs[number] = source
+      return
+    end
+    number = #jobs + 1
+    jobs[number] = source
+    self.scope:spawn(caller, self, number, at)
   end
-  source.arrival = arrival
-  local number = self.crew:call(at)
-  if number then
-    self.jobs[number] = source
-    return
-  end
-  number = #self.jobs + 1
-  self.jobs[number] = source
-  self.scope:spawn(caller, self, number, at)
 end
 
 function caller(self, number, at)
-  local crew, jobs = self.crew, self.jobs
+  local crew, jobs, wait = self.crew, self.jobs, self.crew.wait
   local makes, options = {}, {}
   crew:wait_until(at)
   repeat
     local source = jobs[number]
-    local arrival = source.arrival
-    source.arrival = nil
-    launch(self, source)
-    if not makes[source] then
-      makes[source], options[source] = source.caller()
+    local arrival, make = source.arrival, makes[source]
+    if arrival then source.arrival = nil end
+    source.launch()
+    if make == nil then
+      make, options[source] = source.caller()
+      makes[source] = make
     end
-    serve(self, source, makes[source], options[source], arrival)
-  until not crew:wait(number)
+    source.serve(make, options[source], arrival)
+  until not wait(crew, number)
 end
 
 -- ---- closed traffic: each caller thinks, asks, and waits for its answer -----
@@ -160,7 +172,7 @@ local function regular(self, source, number)
       break
     end
     local before = now()
-    serve(self, source, make, options_of)
+    source.serve(make, options_of)
     -- nothing has taken time: an endless loop would stand still
     if not think and now() == before then sleep(0.001) end
   end
@@ -191,12 +203,16 @@ function Callers:start(sources)
     self.open = self.open + (source.kind == "closed" and source.callers or 1)
   end
   for _, source in ipairs(sources) do
+    source.serve = server(self, source)
+    source.launch = launcher(self, source)
+  end
+  for _, source in ipairs(sources) do
     if source.kind == "closed" then
       for i = 1, source.callers do
         self.scope:spawn(regular, self, source, i)
       end
     else
-      launch(self, source)
+      source.launch()
     end
   end
 end

@@ -39,7 +39,7 @@ local known = {
   name = text, about = text, seed = integer, duration = positive,
   models = a_table, traffic = a_table, policy = policy, router = a_table,
   expect = a_table, actions = a_table, prepare = fields.func,
-  log = fields.count,
+  log = fields.count, make_policy = fields.func,
 }
 
 local model_known = {
@@ -199,12 +199,16 @@ function check.scenario(t, level)
     fields.bad(level + 1, "a scenario without traffic: it needs a source, as "
       .. "in traffic = {\"poisson\", rate = 10}")
   end
+  if t.policy ~= nil and t.make_policy then
+    fields.bad(level + 1, "a scenario has policy or make_policy, not both")
+  end
   local result = copy(t)
   result.name = t.name or "scenario"
   result.seed = t.seed or 1
   result.models = models(t.models, level + 1)
   result.traffic = copies(traffic.check(t.traffic, level + 1))
-  bind_models(result.traffic, result.models, t.policy ~= nil, level + 1)
+  bind_models(result.traffic, result.models,
+    t.policy ~= nil or t.make_policy ~= nil, level + 1)
   local i, kind = bounded(result.traffic, t.duration)
   if i then
     fields.bad(level + 1, "traffic %d (%s) would never end: give the scenario "

@@ -17,6 +17,18 @@ function report.jain(values)
   return sum * sum / (n * squares)
 end
 
+--- Whether one client comes before another: by model, then by id, with the
+-- number at its end as a number.
+function report.by_name(a, b)
+  if a.model ~= b.model then return a.model < b.model end
+  local left, x = a.id:match "^(.-)(%d+)$"
+  local right, y = b.id:match "^(.-)(%d+)$"
+  if left and left == right and #x < 16 and #y < 16 and x ~= y then
+    return tonumber(x) < tonumber(y)
+  end
+  return a.id < b.id
+end
+
 local function sum_into(total, list)
   for i, value in ipairs(list) do total[i] = (total[i] or 0) + value end
   return total
@@ -63,10 +75,7 @@ local function clients_of(read, run, seconds)
         and client.rest / (seconds * n) or 0,
     }
   end
-  table.sort(clients, function(a, b)
-    if a.model ~= b.model then return a.model < b.model end
-    return a.id < b.id
-  end)
+  table.sort(clients, report.by_name)
   return clients
 end
 

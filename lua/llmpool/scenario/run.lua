@@ -71,8 +71,10 @@ end
 
 local function is_file(name) return name:find("[/\\]") or name:find "%.lua$" end
 
--- The policy, and what a report calls it.
-local function policy_of(given)
+-- The policy, and what a report calls it. One that remembers is made anew for
+-- every run, so that runs do not learn from each other.
+local function policy_of(given, make)
+  if given == nil and make then return make(), "scenario" end
   if given == nil then
     return function(request) return request.model end, "none"
   elseif type(given) == "string" and is_file(given) then
@@ -133,7 +135,8 @@ local function play(scenario, options)
   local pool, prices, slots, priced = make_pool(scenario, options.live)
   local record = native.record(options.log or scenario.log or 0)
   record:watch(pool)
-  local policy, name = policy_of(options.policy or scenario.policy)
+  local policy, name = policy_of(options.policy or scenario.policy,
+    scenario.make_policy)
   local router = router_of(scenario, pool, policy)
   local state = { pool = pool, router = router, scenario = scenario,
                   now = native.now }

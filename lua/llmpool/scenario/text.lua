@@ -7,6 +7,8 @@ local format = require "llmpool.scenario.format"
 
 local text = {}
 
+local MOST_CLIENTS = 24 -- that have a line each
+
 local pad = format.pad
 
 local function joined(parts, gap) return table.concat(parts, gap or "  ") end
@@ -106,6 +108,10 @@ local function clients(out, report, width)
   local bar = math.max(6, math.min(40, width - left - 32))
   out[#out + 1] = ""
   for i, client in ipairs(report.clients) do
+    if i > MOST_CLIENTS then
+      out[#out + 1] = ("... and %d clients more"):format(#names - MOST_CLIENTS)
+      break
+    end
     local line = pad(names[i], left) .. "  "
       .. format.bar(client.utilisation, bar)
       .. pad(format.share(client.utilisation), 8, true) .. " busy"

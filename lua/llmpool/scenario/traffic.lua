@@ -258,16 +258,13 @@ local function filler(source, stream)
   end
 end
 
---- A function (number, arrival) -> a request. Each caller has one of its own,
--- whose table it uses again, since one caller has one request at a time.
+-- The request that is always the same, or a function (number, arrival) -> it.
+-- Each caller has one of its own, whose table it uses again, since one caller
+-- has one request at a time.
 local function maker(source, fill)
   local given = source.request
-  if type(given) == "function" then
-    return function(number, arrival) return given(number, arrival) end
-  end
-  if type(given) == "string" and not fill then
-    return function() return given end
-  end
+  if type(given) == "function" then return given end
+  if type(given) == "string" and not fill then return given end
   local made = { model = type(source.model) == "string" and source.model or nil,
                  messages = MESSAGES, stream = source.stream or nil }
   for key, value in pairs(type(given) == "table" and given or {}) do
@@ -276,6 +273,7 @@ local function maker(source, fill)
   if type(given) == "string" then
     made.messages = { { role = "user", content = given } }
   end
+  if not fill and source[1] ~= "replay" then return made end
   return function(_, arrival)
     if fill then fill(made) end
     if arrival then
@@ -287,7 +285,7 @@ local function maker(source, fill)
   end
 end
 
--- A function (arrival) -> the options of a call of the router's.
+-- The options of a call of the router's, or a function (arrival) -> them.
 local function options_maker(source, stream)
   local keys = source.keys and stream "keys"
   local fixed = { tenant = source.tenant, tags = source.tags,
@@ -299,8 +297,7 @@ local function options_maker(source, stream)
     end
   end
   if not keys then
-    if next(fixed) == nil then fixed = nil end
-    return function() return fixed end
+    return next(fixed) and fixed or nil
   end
   return function()
     fixed.key = "key-" .. (1 + keys() * source.keys // 1 | 0)

@@ -98,13 +98,22 @@ local function chooser_of(t)
   return kinds.chooser(t.kinds or t.kind or "server")
 end
 
+-- By chance alone, as most are.
+local function by_chance(rate, choose, chance)
+  return function()
+    if chance() < rate then return choose(chance()) end
+  end
+end
+
 --- What a client's failures say, as a function
 -- (now, tokens) -> nil, or the kind and retry_at
 -- @param t table: the checked field `failures`
 -- @param stream function (purpose) -> a stream of chance
 -- @param account table: what the places of one key share
 function faults.new(t, stream, account)
-  local chance, luck = stream "failures", stream "burst chance"
+  local even = { "uniform", min = 0, max = 1 }
+  local chance = distribution.drawer(even, stream "failures")
+  local luck = distribution.drawer(even, stream "burst chance")
   local down = t.outages and #t.outages > 0
     and outages(t.outages, stream "outages")
   if t.limit and not account.limit then account.limit = limit(t.limit) end
@@ -114,6 +123,9 @@ function faults.new(t, stream, account)
   local limited, bursting = t.limit and account.limit, t.burst and account.burst
   local silence = t.silence and t.silence.rate or 0
   local rate, choose = t.rate or 0, chooser_of(t)
+  if not (down or limited or bursting) and silence == 0 then
+    return by_chance(rate, choose, chance)
+  end
   return function(now, tokens)
     local kind, retry_at = down and down(now)
     if kind then return kind end

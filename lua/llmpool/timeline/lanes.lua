@@ -4,6 +4,8 @@
 -- says how busy it was, so that a picture is as readable, and as large, for
 -- 100,000 requests as for ten. It draws nothing.
 
+local by_name = require "llmpool.scenario.report".by_name
+
 local lanes = {}
 
 local MOST_SPANS = 6000 -- leases that are drawn one by one
@@ -137,14 +139,6 @@ end
 
 -- ---- both -------------------------------------------------------------------
 
-local function by_model(a, b)
-  if a.model ~= b.model then return a.model < b.model end
-  local left, x = a.id:match "^(.-)(%d+)$"
-  local right, y = b.id:match "^(.-)(%d+)$"
-  if left and left == right then return tonumber(x) < tonumber(y) end
-  return a.id < b.id
-end
-
 local function rows_of(clients)
   local count = 0
   for _, client in ipairs(clients) do
@@ -169,7 +163,7 @@ function lanes.of(record, read, slots)
       clients[i] = band_of(entry, read, slots or {})
     end
   end
-  table.sort(clients, by_model)
+  table.sort(clients, by_name)
   local left_out = math.max(0, #clients - MOST_LANES)
   for _ = 1, left_out do clients[#clients] = nil end
   return clients, crowded, left_out
