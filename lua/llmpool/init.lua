@@ -109,6 +109,11 @@ function llmpool.router(options)
   return require "llmpool.router".new(options)
 end
 
+--- Writes what a router is asked, or what a pool lends, for --replay.
+function llmpool.trace(path, target)
+  return require "llmpool.trace".open(path, target)
+end
+
 --- A plan that is checked once, however often a policy returns it.
 function llmpool.plan(value)
   return require "llmpool.router.plan".new(value)

@@ -438,8 +438,8 @@ end
 function timeline.write(path, ran)
   write_file(path, timeline.draw {
     record = ran.record, read = ran.read, slots = ran.slots,
-    title = ran.scenario, note = ("policy %s, seed %d"):format(ran.policy,
-      ran.seed),
+    title = ran.scenario, note = ran.policy
+      and ("policy %s, seed %d"):format(ran.policy, ran.seed),
   })
 end
 

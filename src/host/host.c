@@ -267,3 +267,52 @@ bool host_finish(lua_State *L) {
   lua_pop(L, 1);
   return finished;
 }
+
+/* ---- watching ---------------------------------------------------------- */
+
+static bool is_observed(const Options *options) {
+  return options->timeline || options->record;
+}
+
+static int push_observe(lua_State *L, const char *function) {
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "llmpool.observe");
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, function);
+  return 1;
+}
+
+static int f_observe(lua_State *L) {
+  const Options *options = lua_touserdata(L, 1);
+  push_observe(L, "start");
+  lua_createtable(L, 0, 2);
+  lua_pushstring(L, options->timeline);
+  lua_setfield(L, -2, "timeline");
+  lua_pushstring(L, options->record);
+  lua_setfield(L, -2, "record");
+  lua_call(L, 1, 0);
+  return 0;
+}
+
+static int f_observed(lua_State *L) {
+  push_observe(L, "finish");
+  lua_call(L, 0, 0);
+  return 0;
+}
+
+/* Without a traceback: what it says is for whoever wrote the command line. */
+static bool call_plainly(lua_State *L, lua_CFunction function, void *argument) {
+  lua_pushcfunction(L, function);
+  lua_pushlightuserdata(L, argument);
+  return host_report(L, lua_pcall(L, 1, 0, 0)) == LUA_OK;
+}
+
+bool host_observe(lua_State *L, const Options *options) {
+  if (!is_observed(options)) return true;
+  return call_plainly(L, f_observe, (void *)options);
+}
+
+bool host_observed(lua_State *L, const Options *options) {
+  if (!is_observed(options)) return true;
+  return call_plainly(L, f_observed, NULL);
+}

@@ -48,4 +48,9 @@ int host_prompt(lua_State *L, const Options *options);
 /* Waits for all tasks; false: one has failed, or was interrupted. */
 bool host_finish(lua_State *L);
 
+/* --timeline, --record: begins to watch every pool, and ends it. False: it has
+** been said why not. */
+bool host_observe(lua_State *L, const Options *options);
+bool host_observed(lua_State *L, const Options *options);
+
 #endif

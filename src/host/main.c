@@ -95,7 +95,9 @@ static int pmain(lua_State *L) {
   host_open(L, options);
   runtime_push_closer(L);
   lua_toclose(L, -1);
-  lua_pushinteger(L, run_all(L, options));
+  int status = host_observe(L, options) ? run_all(L, options) : EXIT_FAILURE;
+  if (!host_observed(L, options)) status = EXIT_FAILURE;
+  lua_pushinteger(L, status);
   return 1;
 }
 

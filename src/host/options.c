@@ -23,9 +23,11 @@ const char options_of_lua[] =
     "  --        stop handling options\n"
     "  -         stop handling options and execute stdin\n";
 
-const char options_of_ours[] = "  --help    show this, and the commands\n"
-                               "  --norc    run no init.lua at the prompt\n"
-                               "  --version show the program's version\n";
+const char options_of_ours[] =
+    "  --timeline FILE, --record FILE  draw, or write, what the pools lend\n"
+    "  --help    show this, and the commands\n"
+    "  --norc    run no init.lua at the prompt\n"
+    "  --version show the program's version\n";
 
 static bool is_called_lua(const char *program) {
   if (program == NULL) return false;
@@ -42,11 +44,33 @@ static bool read_long(Options *options, int i) {
   return true;
 }
 
-/* `--word`: one of the options that stand for themselves? */
-static bool read_word(Options *options, int i) {
-  if (options->is_lua || strcmp(options->argv[i], "--norc") != 0) return false;
-  options->no_rc = true;
-  return true;
+/* `--name FILE` or `--name=FILE`; returns the index of the last word read, or
+** 0: it is another, or has no file. */
+static int read_file(const Options *options, int i, const char *name,
+                     const char **file) {
+  const char *word = options->argv[i];
+  const size_t length = strlen(name);
+  if (strncmp(word, name, length) != 0) return 0;
+  if (word[length] == '=') {
+    *file = word + length + 1;
+    return **file ? i : 0;
+  }
+  if (word[length] != '\0' || options->argv[i + 1] == NULL) return 0;
+  *file = options->argv[i + 1];
+  return i + 1;
+}
+
+/* `--word`: one of the options that stand for themselves? Returns the index of
+** the last word read, or 0. */
+static int read_word(Options *options, int i) {
+  if (options->is_lua) return 0;
+  int last = read_file(options, i, "--timeline", &options->timeline);
+  if (last == 0) last = read_file(options, i, "--record", &options->record);
+  if (last == 0 && strcmp(options->argv[i], "--norc") == 0) {
+    options->no_rc = true;
+    last = i;
+  }
+  return last;
 }
 
 /* A letter and its argument; returns the index of the last word read, or 0. */
@@ -91,9 +115,9 @@ bool options_read(Options *options, int argc, char **argv) {
         return true;
       }
       if (read_long(options, i)) return true;
-      if (read_word(options, i)) continue;
     }
-    int last = read_letter(options, i);
+    int last = argv[i][1] == '-' ? read_word(options, i) : 0;
+    if (last == 0) last = read_letter(options, i);
     if (last == 0) {
       options->bad = argv[i];
       return false;
@@ -112,10 +136,15 @@ void options_usage(FILE *out, const Options *options, const char *program) {
   if (!options->is_lua) fputs(options_of_ours, out);
 }
 
+static bool needs_file(const char *word) {
+  return strcmp(word, "--timeline") == 0 || strcmp(word, "--record") == 0 ||
+         strcmp(word, "--timeline=") == 0 || strcmp(word, "--record=") == 0;
+}
+
 void options_complain(const Options *options, const char *program) {
   const char *bad = options->bad;
   fprintf(stderr, "%s: ", program);
-  if (bad[1] == 'e' || bad[1] == 'l')
+  if (bad[1] == 'e' || bad[1] == 'l' || (!options->is_lua && needs_file(bad)))
     fprintf(stderr, "'%s' needs argument\n", bad);
   else {
     const char *meant = options->is_lua ? NULL : command_nearest(bad, true);

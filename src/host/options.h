@@ -20,6 +20,8 @@ typedef struct Options {
   const char *bad;         /* the option that is wrong, or NULL */
   const char *command;     /* a word that may name a command, or NULL */
   const char *lua_command; /* the command whose Lua file is to be run */
+  const char *timeline;    /* --timeline: where the picture goes, or NULL */
+  const char *record;      /* --record: where the trace goes, or NULL */
   bool is_lua;             /* called as lua: no commands, no --help */
   bool interactive;        /* -i */
   bool show_version;       /* -v, or -i */

@@ -264,6 +264,8 @@ void thread_open(lua_State *L, Binding *binding);
 void chance_open(lua_State *L, Binding *binding);
 void crew_open(lua_State *L, Binding *binding);
 void recorder_open(lua_State *L, Binding *binding);
+/* A pool was made, or opened: it is recorded if the process is observed. */
+void observe_pool(llm_pool *pool);
 void terminal_open(lua_State *L, Binding *binding);
 void simulate_open(lua_State *L, Binding *binding);
 void signal_open(lua_State *L, Binding *binding);

@@ -228,6 +228,7 @@ static int f_new(lua_State *L) {
   llm_pool *core = llm_pool_new(world->clock);
   if (core == NULL) return luaL_error(L, "not enough memory");
   adopt(pool, core);
+  observe_pool(core);
   return 1;
 }
 
@@ -244,6 +245,7 @@ static int f_open(lua_State *L) {
   if (core == NULL) return luaL_error(L, "not enough memory");
   pool->shared = true;
   adopt(pool, core);
+  observe_pool(core);
   return 1;
 }
 

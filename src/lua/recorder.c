@@ -8,6 +8,7 @@
 #include "../runtime/record.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "../runtime/scheduler.h"
@@ -75,6 +76,15 @@ static int m_summary(lua_State *L) {
   return 1;
 }
 
+/* ---- what the whole process is observed by --- */
+
+static _Atomic(Record *) observer;
+
+void observe_pool(llm_pool *pool) {
+  Record *record = atomic_load(&observer);
+  if (record) record_watch(record, pool); /* no memory: it is not seen */
+}
+
 /* ---- records ----------------------------------------------------------- */
 
 static Record *check_record(lua_State *L) {
@@ -85,6 +95,8 @@ static Record *check_record(lua_State *L) {
 
 static int record_gc(lua_State *L) {
   Record **record = luaL_checkudata(L, 1, RECORD_TYPE);
+  Record *self = *record;
+  if (self) atomic_compare_exchange_strong(&observer, &self, NULL);
   record_free(*record);
   *record = NULL;
   return 0;
@@ -107,6 +119,12 @@ static int m_watch(lua_State *L) {
   Record *record = check_record(L);
   if (!record_watch(record, check_pool(L, 2)->pool))
     return luaL_error(L, "not enough memory");
+  return 0;
+}
+
+/* (record): watches every pool that is made from now on; (): no more */
+static int f_observe(lua_State *L) {
+  atomic_store(&observer, lua_isnoneornil(L, 1) ? NULL : check_record(L));
   return 0;
 }
 
@@ -210,8 +228,8 @@ static int m_read(lua_State *L) {
   set_count(L, "kept", r->log_count);
   set_count(L, "deepest", r->deepest);
   set_number(L, "width", (double)r->width_ns / 1e9);
-  set_number(L, "start", (double)r->start_ns / 1e9);
-  set_number(L, "last", (double)r->last_ns / 1e9);
+  set_number(L, "start", 0); /* all times are told from the start on */
+  set_number(L, "last", (double)(r->last_ns - r->start_ns) / 1e9);
   push_counts(L, r);
   lua_setfield(L, -2, "counts");
   push_summary(L, &r->wait);
@@ -239,7 +257,7 @@ static int m_event(lua_State *L) {
   lua_Integer i = luaL_checkinteger(L, 2);
   if (i < 1 || (size_t)i > r->log_count) return 0;
   const RecordEvent *e = &r->log[i - 1];
-  lua_pushnumber(L, (double)e->time_ns / 1e9);
+  lua_pushnumber(L, (double)(e->time_ns - r->start_ns) / 1e9);
   lua_pushstring(L, llm_event_name((llm_event_kind)e->kind));
   if (e->model)
     lua_pushinteger(L, e->model);
@@ -256,8 +274,10 @@ static int m_event(lua_State *L) {
 }
 
 void recorder_open(lua_State *L, Binding *b) {
-  static const luaL_Reg functions[] = {
-      {"meter", f_meter}, {"record", f_record}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"meter", f_meter},
+                                       {"record", f_record},
+                                       {"observe", f_observe},
+                                       {NULL, NULL}};
   static const luaL_Reg meter_methods[] = {{"add", m_add},
                                            {"merge", m_merge},
                                            {"quantile", m_quantile},

@@ -385,21 +385,16 @@ void record_drain(Record *r) {
   pthread_mutex_unlock(&r->lock);
 }
 
-static bool is_watched(Record *r, const llm_pool *pool) {
-  pthread_mutex_lock(&r->lock);
-  const RecordSource *s = r->sources;
-  while (s && s->pool != pool) s = s->next;
-  pthread_mutex_unlock(&r->lock);
-  return s != NULL;
-}
-
 /* Times of two clocks cannot lie on one axis: the first pool's counts. */
-static bool has_other_clock(const Record *r, const llm_pool *pool) {
-  return r->sources && llm_pool_clock(pool) != llm_pool_clock(r->sources->pool);
+static bool is_wanted(const Record *r, const llm_pool *pool) {
+  const RecordSource *s = r->sources;
+  if (s && llm_pool_clock(pool) != llm_pool_clock(s->pool)) return false;
+  while (s && s->pool != pool) s = s->next;
+  return s == NULL;
 }
 
-bool record_watch(Record *r, llm_pool *pool) {
-  if (is_watched(r, pool) || has_other_clock(r, pool)) return true;
+/* Under the lock, so that nobody else watches it meanwhile. */
+static bool watch(Record *r, llm_pool *pool) {
   RecordSource *source = calloc(1, sizeof *source);
   if (source == NULL) return false;
   source->record = r;
@@ -409,14 +404,19 @@ bool record_watch(Record *r, llm_pool *pool) {
     free(source);
     return false;
   }
-  pthread_mutex_lock(&r->lock);
-  int64_t now = llm_clock_now(llm_pool_clock(pool));
-  if (r->sources == NULL) r->start_ns = r->last_ns = now;
+  if (r->sources == NULL)
+    r->start_ns = r->last_ns = llm_clock_now(llm_pool_clock(pool));
   source->number = ++r->source_count;
   source->next = r->sources;
   r->sources = source;
-  pthread_mutex_unlock(&r->lock);
   return true;
+}
+
+bool record_watch(Record *r, llm_pool *pool) {
+  pthread_mutex_lock(&r->lock);
+  bool done = !is_wanted(r, pool) || watch(r, pool);
+  pthread_mutex_unlock(&r->lock);
+  return done;
 }
 
 /* A listener is closed without the lock: its bell may be ringing. */

@@ -45,6 +45,16 @@ local llmpool = {}
 ---@return llmpool.client_spec
 function llmpool.simulated(t) end
 
+-- ---- traces ----------------------------------------------------------------
+
+--- Begins to write what a router is asked, or what a pool lends, as JSON lines
+--- without any words of prompts or answers: for `llmpool sim --replay`. Raises
+--- if the file cannot be written.
+---@param path string the file, which is written anew
+---@param target any a router or a pool
+---@return table trace with the method close
+function llmpool.trace(path, target) end
+
 -- ---- scenarios -------------------------------------------------------------
 
 --- require "llmpool.scenario": a scenario is declared as a table, checked at
