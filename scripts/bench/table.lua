@@ -51,6 +51,11 @@ for _, k in ipairs { 1, 250, 500, 1000 } do
   case(title .. "time of each", ("waiting time %dk"):format(k), "ns",
        "llmpool", { { absolute = math.huge }, { "asyncio" } })
 end
+case("a simulated request, two models, fallback policy", "sim request", "ns",
+     "llmpool", { { absolute = 1e9 / 300000 }, { "SimPy", faster = 10 } })
+case("a simulated day of 864,000 requests", "sim day", "ns", "llmpool", {
+  { absolute = 5e9 },
+})
 case("program start, -e \"\"", "start", "ns", "llmpool", {
   { "lua5.4", at_most = 2 },
 })

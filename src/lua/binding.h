@@ -212,6 +212,8 @@ void check_ask(lua_State *L, int index, int64_t timeout_ns, llm_clock *clock,
                llm_ask *ask);
 
 /* client.c */
+/* The guard of the client at `index`, whose lease must be out; else raises. */
+Guard *client_guard(lua_State *L, int index);
 void clients_open(lua_State *L, Binding *binding);
 /* What a script sees: the name of a lease. */
 typedef struct Client {

@@ -125,6 +125,8 @@ static int f_instance(lua_State *L) {
   return 1;
 }
 
+Guard *client_guard(lua_State *L, int index) { return check_client(L, index); }
+
 /* (client) -> its model's name, its id */
 static int f_lease_names(lua_State *L) {
   Guard *guard = check_client(L, 1);

@@ -190,6 +190,22 @@ static int f_view_report(lua_State *L) {
   return 0;
 }
 
+/* (view, client, since): the lease's request went well, begun at `since` */
+static int f_view_served(lua_State *L) {
+  View *view = check_view(L, 1);
+  const Guard *guard = client_guard(L, 2);
+  int64_t now = world_now(view->pool->world);
+  double seconds = (double)now / 1e9 - luaL_checknumber(L, 3);
+  lua_settop(L, 1);
+  lua_pushstring(L, llm_model_name(guard->lease.model));
+  lua_pushstring(L, llm_place_id(guard->lease.place));
+  push_model(L, 1, view, 2);
+  ModelView *model = lua_touserdata(L, 4);
+  int at = model_view_find(L, 4, model, 3);
+  if (at >= 0) record_outcome(&model->clients[at].record, now, seconds, false);
+  return 0;
+}
+
 static const char *end_name(BoundEnd end) {
   static const char *const names[] = {"ok", "raised", "instructions", "memory"};
   return names[end];
@@ -248,6 +264,7 @@ void view_open(lua_State *L, Binding *b) {
   static const luaL_Reg functions[] = {{"view", f_view},
                                        {"view_begin", f_view_begin},
                                        {"view_report", f_view_report},
+                                       {"view_served", f_view_served},
                                        {"bounded", f_bounded},
                                        {"hash", f_hash},
                                        {"decide", f_decide},

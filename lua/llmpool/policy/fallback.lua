@@ -6,6 +6,7 @@
 -- { model = "gpt-4", wait = 2 } the second is asked after two seconds in line.
 
 local part = require "llmpool.policy.part"
+local policy = require "llmpool.policy"
 
 local function attempt(v)
   if type(v) ~= "string" and type(v) ~= "table" then
@@ -18,6 +19,5 @@ return function(t)
   if #t == 0 then
     return part.named(function(_, view) return view:models() end, "fallback")
   end
-  local made = part.plan.new(t)
-  return part.named(function() return made end, "fallback")
+  return policy.constant(part.plan.new(t), "fallback")
 end

@@ -31,10 +31,19 @@ function policy.name(fn)
   return ("%s:%d"):format(info.short_src, info.linedefined)
 end
 
-local function constant(value)
+--- Policies whose plan is always the same, by function: the router need not
+-- ask them.
+policy.fixed = setmetatable({}, { __mode = "k" })
+
+--- A policy that always returns this plan, under a name.
+function policy.constant(value, name)
   local made = plan.of(value)
-  return policy.named(function() return made end, tostring(made))
+  local function always() return made end
+  policy.fixed[always] = made
+  return policy.named(always, name or tostring(made))
 end
+
+local constant = policy.constant
 
 local function in_library(name)
   for _, known in ipairs(policy.names) do

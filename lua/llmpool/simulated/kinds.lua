@@ -5,6 +5,8 @@
 
 local fields = require "llmpool.fields"
 
+local new_error = require "llmpool.native".error
+
 local kinds = {}
 
 -- kind -> status, whether another client may be tried, scope, what it says
@@ -76,20 +78,34 @@ function kinds.chooser(v)
   end
 end
 
+local function sentence(client, kind)
+  local entry = table_of[kind]
+  local status = entry[1] and entry[1] .. " " or ""
+  if kind == "provider" then
+    return ("client \"%s\" of \"%s\" failed, as simulated"):format(client.id,
+      client.model)
+  end
+  return ("client \"%s\" of \"%s\": %s%s, as simulated"):format(client.id,
+    client.model, status, entry[4])
+end
+
 --- The error object of a failure, complete.
--- @param client table: id, model
+-- @param client table: id, model; what is said of a kind is kept in it
 -- @param committed boolean: content was given out already
 function kinds.failure(client, kind, committed, retry_at)
-  local entry = table_of[kind]
-  local error_kind = kind == "silence" and "timeout_first" or kind
-  local status = entry[1]
-  local text = kind == "provider" and "failed"
-    or ("%s%s"):format(status and status .. " " or "", entry[4])
-  local object = require "llmpool".error(error_kind,
-    ("client \"%s\" of \"%s\"%s %s, as simulated"):format(client.id,
-      client.model, kind == "provider" and "" or ":", text))
+  local entry, texts = table_of[kind], client.texts
+  if not texts then
+    texts = {}
+    client.texts = texts
+  end
+  local text = texts[kind]
+  if not text then
+    text = sentence(client, kind)
+    texts[kind] = text
+  end
+  local object = new_error(kind == "silence" and "timeout_first" or kind, text)
   object.client, object.model = client.id, client.model
-  object.provider, object.scope, object.status = "simulated", entry[3], status
+  object.provider, object.scope, object.status = "simulated", entry[3], entry[1]
   object.committed = committed or false
   object.retryable = entry[2] and not committed
   object.retry_at = retry_at
