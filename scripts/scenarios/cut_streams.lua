@@ -17,7 +17,7 @@ return scenario {
   policy = { { model = "m", commit = set.commit, retries = 3 } },
   traffic = { "poisson", rate = 2, stream = true },
   expect = whole and {
-    "served_rate == 100 %", "attempts > 1.03", "first.p50 > 1",
+    "served_rate > 99.8 %", "attempts > 1.03", "first.p50 > 1",
   } or {
     "failed.truncated > 60", "failed.truncated < 120",
     "failed == failed.truncated",
