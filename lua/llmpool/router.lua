@@ -258,10 +258,20 @@ local function is_plain(self, options)
 end
 
 -- Makes the request; nil and the plan, if it can go the short way.
+-- The plan of a policy that always has the same, if it was looked at before:
+-- it need not be asked.
+local function fixed_plan(self)
+  local made = policies.fixed[self.policy]
+  if made and made.checked == self.pool and not (self.watching or self.trial
+    or self.listening) then
+    return made
+  end
+end
+
 local function begin(self, request, options, streams)
   local notes = self.listening and {} or nil
   if notes then native.view_begin(self.view, false, notes) end
-  local made = self:_decide(request, options)
+  local made = fixed_plan(self) or self:_decide(request, options)
   if made.hedge_budget then made.hedge_budget:earn() end
   if made.retry_budget then made.retry_budget:earn() end
   if not (streams or notes) and is_plain(self, options)
@@ -304,7 +314,8 @@ local function done(r, record, text, response)
   local enter = r.enter
   enter(r, "COMMITTED", record)
   enter(r, "DONE", record)
-  local usage = type(response) == "table" and response.usage or nil
+  local hooked = r.plan.on_attempt or r.plan.on_done or r.router.listening
+  local usage = hooked and type(response) == "table" and response.usage or nil
   r.outcome(r, record, true, usage)
   r:finish(true, nil, usage, record)
   return text, response

@@ -13,8 +13,8 @@ usage: sh scripts/bench/run.sh [--quick] [--smoke] [--keep FILE] [CASE...]
 Builds llmpool in build/bench, measures it beside its peers, and prints a
 Markdown table. What is measured is told on a terminal meanwhile.
 
-  CASE         pair, contention, lease, handoff, waiting, start, policy; else
-               all
+  CASE         pair, contention, lease, handoff, waiting, start, policy, sim;
+               else all
   --quick      fewer and shorter rounds: a minute instead of some five
   --smoke      a moment of each, to see that they run; the figures say nothing
   --keep FILE  leaves the samples in FILE
@@ -46,14 +46,14 @@ while [ $# -gt 0 ]; do
       usage
       exit 0
       ;;
-    pair | contention | lease | handoff | waiting | start | policy)
+    pair | contention | lease | handoff | waiting | start | policy | sim)
       cases="$cases $1"
       ;;
     *) die "there is no case $1; see --help" ;;
   esac
   shift
 done
-[ -n "$cases" ] || cases="pair contention lease handoff waiting start policy"
+[ -n "$cases" ] || cases="pair contention lease handoff waiting start policy sim"
 
 # by_scale FULL QUICK SMOKE: the one that applies
 by_scale() {
@@ -106,6 +106,8 @@ skipped() {
   grep -q 'apr_reslist' "$samples" || [ "${cases#*pair}" = "$cases" ] ||
     echo "Left out: apr_reslist (Debian: libaprutil1-dev)"
   [ -n "$python" ] || echo "Left out: asyncio (Debian: python3)"
+  grep -q 'SimPy' "$samples" || [ "${cases#*sim}" = "$cases" ] ||
+    echo "Left out: SimPy (Debian: python3-simpy)"
   has lua5.4 || echo "Left out: the start of lua5.4 (Debian: lua5.4)"
 }
 
@@ -178,6 +180,22 @@ run_start() {
 run_policy() {
   measure "policy" "$program" scripts/bench/policy.lua \
     "$(by_scale 21 5 1)" "$(by_scale 5000 5000 200)"
+}
+
+run_sim() {
+  simpy=
+  for module in simpy SimPy.Simulation; do
+    [ -z "$python" ] || ! "$python" -c "import $module" 2>/dev/null || simpy=yes
+  done
+  requests=$(by_scale 200000 100000 1000)
+  round=0
+  while [ "$round" -lt "$(by_scale 7 3 1)" ]; do
+    measure "sim, round $round" "$program" scripts/bench/sim.lua "$requests" \
+      "$round" "$(by_scale 864000 864000 0)"
+    [ -z "$simpy" ] || measure "sim, SimPy" \
+      "$python" scripts/bench/simpy_fallback.py "$requests" "$round"
+    round=$((round + 1))
+  done
 }
 
 prepare

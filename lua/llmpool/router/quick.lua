@@ -9,6 +9,12 @@ local run = require "llmpool.router.run"
 
 local now = native.now
 
+-- A call with no more than it needs takes the pool's own short way.
+local function acquire(pool, model, ask)
+  if ask then return native.acquire(pool, model, ask) end
+  return native.acquire(pool, model)
+end
+
 local quick = {}
 
 --- Whether a plan's first attempt can go the short way.
@@ -41,18 +47,19 @@ end
 -- Returns true, text, response; or false, the record and the error.
 local function try(router, request, attempt)
   local started = now()
-  local client <close>, err = router.pool:acquire(attempt.model, attempt.ask)
+  local client <close>, err = acquire(router.pool, attempt.model, attempt.ask)
   if not client then
     local record = { number = 1, started = started }
     run.no_client(attempt, record, err)
     return false, record, err
   end
-  local model, id, since = client.model, client.id, now()
+  local since = now()
   local ok, text, response = pcall(client.generate, client, request)
   if ok then
-    native.view_report(router.view, model, id, now() - since, false)
+    native.view_served(router.view, client, since)
     return true, text, response
   end
+  local model, id = native.lease_names(client)
   return false, { number = 1, started = started, model = model, client = id },
     text
 end
