@@ -212,8 +212,7 @@ At the prompt a line is a task: pool:generate("gpt-4", "hi") waits, and what
 you have spawned goes on meanwhile. Ctrl-C cancels a line; Ctrl-D leaves.
 
   help(pool.acquire)      what a function does; help(pool), help "pool"
-  help "tutorial"         a page of the manual; there are
-                          %s
+  help "tutorial"         a page of the manual, of those named below
   _, __                   the last value, the one before; a ; at the end hides
   more()                  the last value in full; more(x, {depth=, items=})
   time(f, ...)            how long a call takes
@@ -231,7 +230,8 @@ A first pool:
 -- @return the text, or nil and why there is none
 function help.text(width, ...)
   if select("#", ...) == 0 then
-    return OVERVIEW:format(table.concat(help.pages(), ", "))
+    return OVERVIEW .. "\n\n"
+      .. wrap("Pages: " .. table.concat(help.pages(), ", "), width, "")
   end
   return text_of_value((...), width)
 end
