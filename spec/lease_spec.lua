@@ -269,6 +269,84 @@ describe("get_client", function()
   end)
 end)
 
+-- The design's list of what the pool must survive, where it needs Lua.
+describe("a lease survives", function()
+  it("every kind of error in its callback (admission 29)", function()
+    local pool = surface.pool()
+    local overflow
+    function overflow() return 1 + overflow() end
+    for name, fail in pairs {
+      string = function() error "x" end, table = function() error {} end,
+      ["nil"] = function() error() end, overflow = overflow,
+      ["a close handler"] = function()
+        local _ <close> = setmetatable({}, { __close = function()
+          error "closing"
+        end })
+      end,
+      ["no memory"] = function() return ("x"):rep(1 << 46) end,
+      ["a bad call"] = function() return (nil)() end,
+    } do
+      assert.is_false((pcall(pool.get_client, pool, "m", fail)), name)
+      ledger.settled(pool)
+      -- the message handler itself fails
+      assert.is_false((xpcall(pool.get_client, error, pool, "m", fail)), name)
+      ledger.settled(pool)
+      assert.is_false((llmpool.spawn(pool.get_client, pool, "m", fail)
+        :pjoin()), name)
+      ledger.settled(pool)
+    end
+  end)
+
+  it("a callback that yields and is never resumed (admission 30)", function()
+    local pool = surface.pool({}, "a", "b")
+    for _ = 1, 10 do
+      local co = coroutine.wrap(function()
+        pool:get_client("m", function()
+          pool:get_client("m", coroutine.yield)
+        end)
+      end)
+      co()
+      co = nil -- luacheck: ignore
+      full_collection()
+      ledger.settled(pool)
+    end
+    assert.equal(20, pool:stats("m").leaked)
+    warned.of "never returned"
+  end)
+
+  it("every way out of a block, and a close from outside (admission 31)",
+     function()
+    local pool = surface.pool()
+    for i = 1, 3 do
+      local client <close> = pool:acquire "m"
+      if i == 1 then goto continue end
+      if client.id and i == 2 then break end
+      ::continue::
+    end
+    ledger.settled(pool)
+    assert.is_false((pcall(function()
+      local _ <close> = setmetatable({}, { __close = function()
+        error "closing"
+      end })
+      local client <close> = pool:acquire "m" -- luacheck: ignore
+      local _ <close> = setmetatable({}, { __close = function()
+        error "closing"
+      end })
+      error "body"
+    end)))
+    ledger.settled(pool)
+    local co = coroutine.create(function()
+      local client <close> = pool:acquire "m" -- luacheck: ignore
+      coroutine.yield()
+    end)
+    coroutine.resume(co)
+    assert.equal(1, pool:stats("m").lent)
+    assert(coroutine.close(co))
+    ledger.settled(pool)
+    assert.equal(0, pool:stats("m").leaked)
+  end)
+end)
+
 describe("a client", function()
   it("has its instance's fields and methods", function()
     local instance = surface.plain "a"
