@@ -55,6 +55,9 @@ endfunction()
 foreach(source IN LISTS test_sources)
   add_test_program(${source})
 endforeach()
+# Its malloc and the like fail when they are told to.
+target_link_options(test_lua_memory PRIVATE
+  -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc)
 foreach(source IN LISTS stress_sources)
   add_test_program(${source} --seconds 2 --seed 1)
 endforeach()

@@ -291,7 +291,10 @@ void world_drive(lua_State *L, World *world, Task *task) {
     if (worker->exit_wanted || interrupt_is_pending(worker)) break;
   }
   /* one that yielded its turn only: the others had theirs */
-  if (task->wait == WAIT_SLEEP && polled == 0) run_ready(L, world);
+  if (task->wait == WAIT_SLEEP && polled == 0) {
+    world_receive(L, world);
+    run_ready(L, world);
+  }
   world->driving = false;
   task->state = TASK_RUNNING;
   task->next = NULL;
