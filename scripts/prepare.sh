@@ -47,6 +47,7 @@ missing_for() {
   if [ "$1" = test ]; then
     need libcmocka-dev has_library cmocka
     need lua5.4 has lua5.4
+    need g++ has c++
     need lua-busted has_busted
     need lua-check has luacheck
     need clang-format has clang-format

@@ -27,6 +27,62 @@ int main(void) {
 }
 ]]
 
+-- A pool of simulated keys, lent to threads: what a program without Lua does.
+local C_POOL = [[
+#include <llmpool.h>
+#include <pthread.h>
+#include <stdio.h>
+#ifdef __cplusplus
+#define ZERO {}
+#else
+#define ZERO {0}
+#endif
+
+static int create(void *user, llm_place *place, llm_reason reason,
+                  int64_t deadline_ns, void **instance, char text[LLM_TEXT]) {
+  (void)user; (void)reason; (void)deadline_ns; (void)text;
+  *instance = (void *)llm_place_id(place);
+  return 0;
+}
+
+static void *worker(void *argument) {
+  llm_model *model = (llm_model *)argument;
+  for (int i = 0; i < 1000; i++) {
+    llm_lease lease = ZERO;
+    llm_ask ask = ZERO;
+    if (llm_acquire(&lease, model, &ask) != LLM_OK) return argument;
+    llm_lease_return(&lease, LLM_KEEP);
+  }
+  return NULL;
+}
+
+int main(void) {
+  llm_factory factory = ZERO;
+  factory.create = create;
+  llm_client_spec clients[2] = {{"key-1", NULL, NULL}, {"key-2", NULL, NULL}};
+  llm_model *model = NULL;
+  llm_pool *pool = llm_pool_new(NULL);
+  llm_stats stats;
+  pthread_t threads[4];
+  void *failed = NULL, *result;
+  if (llm_pool_register(pool, "gpt-4", clients, 2, NULL, &factory, &model,
+                        NULL) != LLM_OK)
+    return 1;
+  for (int i = 0; i < 4; i++)
+    pthread_create(&threads[i], NULL, worker, model);
+  for (int i = 0; i < 4; i++) {
+    pthread_join(threads[i], &result);
+    if (result) failed = result;
+  }
+  llm_model_stats(model, &stats);
+  printf("%s %d %d %d\n", failed ? "failed" : "fine", (int)stats.acquired,
+         (int)stats.returned, (int)stats.lent);
+  llm_model_unref(model);
+  llm_pool_unref(pool);
+  return 0;
+}
+]]
+
 describe("an installed llmpool #once", function()
   local prefix
 
@@ -111,6 +167,26 @@ describe("an installed llmpool #once", function()
                          prefix, source, flags))
       assert.equal("0 lent, timeout\n", must("LD_LIBRARY_PATH=" .. prefix ..
                                              "/lib " .. prefix .. "/program"))
+    end)
+  end
+
+  for _, case in ipairs {
+    { "C11", "program.c", "cc -std=c11" }, { "C17", "program.c", "cc -std=c17" },
+    { "C++11", "program.cc", "c++ -std=c++11" },
+    { "C++20", "program.cc", "c++ -std=c++20" },
+  } do
+    it("lends to the threads of a program in " .. case[1], function()
+      local source = prefix .. "/pool_" .. case[2]
+      local file <close> = assert(io.open(source, "w"))
+      file:write(C_POOL)
+      file:close()
+      local flags = must("PKG_CONFIG_PATH=" .. prefix ..
+        "/lib/pkgconfig pkg-config --cflags --libs llmpool"):gsub("\n", "")
+      must(("%s -Wall -Wextra -Wno-missing-field-initializers -pedantic " ..
+        "-Werror -o %s/pool %s %s -pthread"):format(case[3], prefix, source,
+        flags))
+      assert.equal("fine 4000 4000 0\n", must("LD_LIBRARY_PATH=" .. prefix ..
+        "/lib " .. prefix .. "/pool"))
     end)
   end
 

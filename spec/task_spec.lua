@@ -314,3 +314,24 @@ describe("a shield", function()
     assert.same({ 2.0 }, log)
   end))
 end)
+
+describe("the place of a spawn", function()
+  it("is kept, however many there are and however long its name",
+     simulated(function()
+    local name = "=" .. ("long/"):rep(10) .. "x.lua" -- no interned string
+    local function spawn(line)
+      return load(("\n"):rep(line - 1) .. "return llmpool.spawn(...), 1", name,
+        "t", { llmpool = llmpool })(llmpool.sleep, 1)
+    end
+    local tasks = {}
+    for _ = 1, 2 do -- more than are remembered at a time, twice
+      for line = 1, 300 do tasks[#tasks + 1] = (spawn(line)) end
+      collectgarbage()
+    end
+    for i, task in ipairs(tasks) do
+      assert.matches(("x.lua:%d)"):format((i - 1) % 300 + 1), tostring(task),
+        1, true)
+      task:join()
+    end
+  end))
+end)

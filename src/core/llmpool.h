@@ -17,10 +17,18 @@
 #ifndef LLMPOOL_H
 #define LLMPOOL_H
 
-#include <stdatomic.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#ifdef __cplusplus
+#include <atomic>
+#define LLM_ATOMIC(type) std::atomic<type>
+extern "C" {
+#else
+#include <stdatomic.h>
+#include <stdbool.h>
+#define LLM_ATOMIC(type) _Atomic(type)
+#endif
 
 #include "llmpool_limits.h"
 
@@ -273,15 +281,15 @@ struct llm_waiter {
   int64_t deadline_ns;     /* when a granter may skip it */
   int64_t since_ns;        /* when it was queued */
   void (*wake)(llm_waiter *waiter);
-  _Atomic uint32_t state; /* an llm_wait_state */
-  uint8_t priority;       /* 0 to LLM_PRIORITIES - 1 */
-  bool came_back;         /* was granted, and is in line again */
+  LLM_ATOMIC(uint32_t) state; /* an llm_wait_state */
+  uint8_t priority;           /* 0 to LLM_PRIORITIES - 1 */
+  bool came_back;             /* was granted, and is in line again */
 };
 
 /* Several models at once: one node each, one winner. */
 struct llm_group {
-  _Atomic(llm_waiter *) winner; /* NULL: open; claimed by CAS */
-  _Atomic uint32_t open;        /* nodes that may still win */
+  LLM_ATOMIC(llm_waiter *) winner; /* NULL: open; claimed by CAS */
+  LLM_ATOMIC(uint32_t) open;       /* nodes that may still win */
 };
 
 /* What the owner of a lease has to do next. */
@@ -579,4 +587,7 @@ uint64_t llm_listener_dropped(const llm_listener *listener);
 /* No notify is running or will come once this has returned. */
 void llm_listener_close(llm_listener *listener);
 
+#ifdef __cplusplus
+}
+#endif
 #endif

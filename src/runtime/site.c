@@ -22,7 +22,7 @@ typedef struct Site {
 } Site;
 
 static const char cache_key = 'c'; /* registry: Site[ENTRIES] */
-static const char sites_key = 'P'; /* registry: "file:line" -> true */
+static const char sites_key = 'P'; /* registry: "file:line" -> itself */
 
 static Site *make_cache(lua_State *L, Worker *worker) {
   lua_newtable(L);
@@ -33,14 +33,20 @@ static Site *make_cache(lua_State *L, Worker *worker) {
   return worker->sites = sites;
 }
 
+/* Long strings are not interned: the one that the table has is the one. */
 static const char *make_site(lua_State *L, const lua_Debug *ar) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &sites_key);
-  const char *site =
-      lua_pushfstring(L, "%s:%d", ar->short_src, ar->currentline);
+  lua_pushfstring(L, "%s:%d", ar->short_src, ar->currentline);
   lua_pushvalue(L, -1);
-  lua_pushboolean(L, 1);
-  lua_rawset(L, -4); /* holds the string for good */
-  lua_pop(L, 2);
+  if (lua_rawget(L, -3) == LUA_TNIL) { // stack: sites new nil
+    lua_pop(L, 1);
+    lua_pushvalue(L, -1);
+    lua_pushvalue(L, -1);
+    lua_rawset(L, -4); /* holds the string for good */
+    lua_pushvalue(L, -1);
+  }
+  const char *site = lua_tostring(L, -1);
+  lua_pop(L, 3);
   return site;
 }
 
