@@ -171,7 +171,8 @@ describe("an installed llmpool #once", function()
   end
 
   for _, case in ipairs {
-    { "C11", "program.c", "cc -std=c11" }, { "C17", "program.c", "cc -std=c17" },
+    { "C11", "program.c", "cc -std=c11" },
+    { "C17", "program.c", "cc -std=c17" },
     { "C++11", "program.cc", "c++ -std=c++11" },
     { "C++20", "program.cc", "c++ -std=c++20" },
   } do
