@@ -24,9 +24,9 @@
 
 int luaopen_llmpool(lua_State *L);
 
-typedef struct Memory {
-  bool armed;
-  long left; /* allocations until it ends */
+typedef struct Memory { /* threads have part in it */
+  _Atomic bool armed;
+  _Atomic long left; /* allocations until it ends */
 } Memory;
 
 static Memory lua_memory, c_memory;
@@ -122,7 +122,8 @@ static long fail_each(const char *code, Memory *memory) {
   for (;; n++) {
     assert_true(n < 20000);
     assert_int_equal(luaL_loadstring(L, code), LUA_OK);
-    *memory = (Memory){true, n};
+    memory->left = n;
+    memory->armed = true;
     int status = lua_pcall(L, 0, 0, 0);
     memory->armed = false;
     if (status != LUA_OK) check_message(L, n);

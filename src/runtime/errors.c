@@ -137,7 +137,8 @@ int keep_traceback(lua_State *L) {
 void push_kept_traceback(lua_State *L, int index) {
   index = lua_absindex(L, index);
   luaL_checkstack(L, 4, NULL);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &traceback_key);
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &traceback_key) == LUA_TNIL)
+    return; /* no memory was left for as much as that */
   lua_rawgeti(L, -1, KEPT_ERROR);
   if (!lua_isnil(L, index) && lua_rawequal(L, -1, index)) {
     lua_rawgeti(L, -2, KEPT_TEXT);
