@@ -4,8 +4,9 @@
 #
 # One idea: a stage is a title and some commands; each command's output goes to
 # a log of its own and is counted by tally.awk, to which silence is a failure.
-# Logs of what failed are shown in full. It asks nothing and may be stopped
-# with Ctrl-C at any time.
+# Logs of what failed are shown in full. As many commands of a stage run at a
+# time as there are processors, but of those that time themselves. It asks
+# nothing and may be stopped with Ctrl-C at any time.
 set -u
 
 usage() {
@@ -67,7 +68,11 @@ runs=0
 passed=0
 failed=0
 stage= # the title of the one under way
-child= # the process group of its command
+running=0 # its commands that have not ended
+processors=$(getconf _NPROCESSORS_ONLN)
+jobs=$processors # how many of them may run at a time
+mkfifo "$logs/ended" || exit 1
+exec 8<>"$logs/ended" # who has ended: number and status, a line each
 
 now() { date +%s; }
 started=$(now)
@@ -76,10 +81,10 @@ started=$(now)
 sum_up() {
   status=$?
   trap - EXIT INT TERM HUP
-  if [ -n "$child" ]; then
-    kill -TERM "$child" 2>/dev/null
-    wait "$child" 2>/dev/null
-  fi
+  for pid in "$logs"/*.pid; do
+    [ ! -e "$pid" ] || kill -TERM "$(cat "$pid")" 2>/dev/null
+  done
+  wait
   rm -rf "$logs"
   [ -z "$stage" ] || echo "stopped"
   [ "$failed" -gt 0 ] || [ "$status" -eq 0 ] || failed=1
@@ -101,51 +106,70 @@ begin() {
   printf '%-42s ' "$stage"
 }
 
-# run KIND SECONDS COMMAND...: one command of the stage. It gets a process
-# group of its own (timeout's), the default action for SIGINT, no input.
+# run KIND SECONDS COMMAND...: one command of the stage, beside the others. It
+# gets a process group of its own (timeout's), the default action for SIGINT,
+# no input.
 run() {
-  kind=$1
+  [ "$running" -lt "$jobs" ] || reap
+  runs=$((runs + 1))
+  running=$((running + 1))
+  log=$logs/$runs
+  printf '%s\n' "$1" "$2" >"$log.about"
   limit=$2
   shift 2
-  runs=$((runs + 1))
-  log=$logs/$runs.log
-  reports=$logs/$runs.report
-  export ASAN_OPTIONS="$asan_options:log_path=$reports"
-  export UBSAN_OPTIONS="print_stacktrace=1:log_path=$reports"
-  export TSAN_OPTIONS="second_deadlock_stack=1:log_path=$reports"
-  timeout -k 10 "$limit" env --default-signal=INT,QUIT,HUP,PIPE "$@" \
-    >"$log" 2>&1 </dev/null &
-  child=$!
-  wait "$child" 2>/dev/null # the shell would tell of a crash
-  status=$?
-  child=
-  count "$*"
+  printf '%s\n' "$*" >"$log.command"
+  (
+    export ASAN_OPTIONS="$asan_options:log_path=$log.report"
+    export UBSAN_OPTIONS="print_stacktrace=1:log_path=$log.report"
+    export TSAN_OPTIONS="second_deadlock_stack=1:log_path=$log.report"
+    timeout -k 10 "$limit" env --default-signal=INT,QUIT,HUP,PIPE "$@" \
+      >"$log.log" 2>&1 </dev/null 8>&- &
+    echo $! >"$log.pid"
+    wait $! 2>/dev/null # the shell would tell of a crash
+    status=$?
+    rm -f "$log.pid"
+    echo "$runs $status" >&8
+  ) &
+}
+
+# Waits for one of the commands to end, and counts it.
+reap() {
+  read -r number status <&8
+  running=$((running - 1))
+  count "$logs/$number"
 }
 asan_options=detect_leaks=1:detect_stack_use_after_return=1
 asan_options=$asan_options:allocator_may_return_null=1
 
-# Counts the run that has just ended. A sanitizer's report counts as a failure
-# even if the process that wrote it was a grandchild whose status got lost.
+# Counts the run LOG, which has just ended. A sanitizer's report counts as a
+# failure even if the process that wrote it was a grandchild whose status got
+# lost.
 count() {
-  counts=$(awk -v kind="$kind" -v status="$status" -f scripts/tally.awk "$log")
+  log=$1
+  { read -r kind && read -r limit; } <"$log.about"
+  counts=$(awk -v kind="$kind" -v status="$status" -f scripts/tally.awk \
+    "$log.log")
   run_passed=${counts% *}
   run_failed=${counts#* }
-  [ "$status" -ne 124 ] || echo "stopped after $limit seconds" >>"$log"
-  for report in "$reports".*; do
+  [ "$status" -ne 124 ] || echo "stopped after $limit seconds" >>"$log.log"
+  for report in "$log.report".*; do
     [ -e "$report" ] || continue
-    cat "$report" >>"$log"
+    cat "$report" >>"$log.log"
     [ "$run_failed" -gt 0 ] || run_failed=1
   done
   stage_passed=$((stage_passed + run_passed))
   stage_failed=$((stage_failed + run_failed))
   if [ "$run_failed" -gt 0 ]; then
-    { echo "---- $1 (exit status $status)" && cat "$log"; } >>"$logs/failures"
+    echo "---- $(cat "$log.command") (exit status $status)" >>"$logs/failures"
+    cat "$log.log" >>"$logs/failures"
   fi
 }
 
 # Whether the stage passed. One in which nothing ran has failed, except where
 # only some tests were asked for.
 finish() {
+  while [ "$running" -gt 0 ]; do reap; done
+  jobs=$processors
   if [ $((stage_passed + stage_failed)) -eq 0 ] && [ -z "$name" ]; then
     echo "nothing ran" >>"$logs/failures"
     stage_failed=1
@@ -205,12 +229,13 @@ c_programs() {
 c_tests() { c_programs "$1" "C tests" cmocka "$c_tests"; }
 
 stress() {
+  jobs=1 # they take their own time
   c_programs "$1" "stress, seed $seed" exit "spec/c/stress_*.c" \
     --seconds 2 --seed "$seed"
 }
 
 # specs BUILD INTERPRETER TITLE TAGS SPEC...: busted in that interpreter,
-# without what is tagged with one of TAGS.
+# without what is tagged with one of TAGS; a process for each file.
 specs() {
   begin "$3"
   export LLMPOOL="build/$1/llmpool" LLMPOOL_BUILD="build/$1"
@@ -218,9 +243,12 @@ specs() {
   interpreter=$2
   tags=$4
   shift 4
-  # shellcheck disable=SC2086 # nothing or two words
-  run tap 600 $launcher "$interpreter" "$(command -v busted)" --ignore-lua \
-    -o TAP -v "--exclude-tags=$tags" ${name:+"--filter=$(pattern)"} "$@"
+  # shellcheck disable=SC2044 # no spaces in the names of our files
+  for file in $(find "$@" -name '*_spec.lua' | sort); do
+    # shellcheck disable=SC2086 # nothing or two words
+    run tap 600 $launcher "$interpreter" "$(command -v busted)" --ignore-lua \
+      -o TAP -v "--exclude-tags=$tags" ${name:+"--filter=$(pattern)"} "$file"
+  done
   finish
 }
 
