@@ -6,22 +6,26 @@
 # asserts nothing: a target that is missed is a row that says so.
 set -u
 
+all="pair contention lease handoff waiting start policy http streams sim"
+
 usage() {
-  cat <<'END'
+  cat <<END
 usage: sh scripts/bench/run.sh [--quick] [--smoke] [--keep FILE] [CASE...]
 
 Builds llmpool in build/bench, measures it beside its peers, and prints a
 Markdown table. What is measured is told on a terminal meanwhile.
 
-  CASE         pair, contention, lease, handoff, waiting, start, policy, sim;
-               else all
+  CASE         one or more of: $all;
+               else all of them
   --quick      fewer and shorter rounds: a minute instead of some five
   --smoke      a moment of each, to see that they run; the figures say nothing
   --keep FILE  leaves the samples in FILE
   --help       this text
 
 Peers: bare pcall, POSIX sem_t with a mutexed array, apr_reslist (Debian:
-libaprutil1-dev), asyncio (python3), lua5.4. One that is not there is left out.
+libaprutil1-dev), asyncio (python3), lua5.4, libcurl's multi loop in C
+(libcurl4-openssl-dev) against nginx (nginx-light). One that is not there is
+left out. All traffic stays on 127.0.0.1.
 END
 }
 
@@ -46,14 +50,16 @@ while [ $# -gt 0 ]; do
       usage
       exit 0
       ;;
-    pair | contention | lease | handoff | waiting | start | policy | sim)
-      cases="$cases $1"
+    *)
+      case " $all " in
+        *" $1 "*) cases="$cases $1" ;;
+        *) die "there is no case $1; see --help" ;;
+      esac
       ;;
-    *) die "there is no case $1; see --help" ;;
   esac
   shift
 done
-[ -n "$cases" ] || cases="pair contention lease handoff waiting start policy sim"
+[ -n "$cases" ] || cases=$all
 
 # by_scale FULL QUICK SMOKE: the one that applies
 by_scale() {
@@ -68,8 +74,15 @@ by_scale() {
 
 build=${LLMPOOL_BENCH:-build/bench}
 program=$build/llmpool
-samples=$(mktemp) || exit 1
-trap 'rm -f "$samples"' EXIT
+work=$(mktemp -d) || exit 1
+samples=$work/samples
+: >"$samples"
+server=
+clean() {
+  [ -z "$server" ] || kill "$server" 2>/dev/null
+  rm -rf "$work"
+}
+trap clean EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
@@ -109,6 +122,8 @@ skipped() {
   grep -q 'SimPy' "$samples" || [ "${cases#*sim}" = "$cases" ] ||
     echo "Left out: SimPy (Debian: python3-simpy)"
   has lua5.4 || echo "Left out: the start of lua5.4 (Debian: lua5.4)"
+  has_curl || echo "Left out: http, streams (Debian: libcurl4-openssl-dev)"
+  has_nginx || echo "Left out: http (Debian: nginx-light)"
 }
 
 # measure TITLE COMMAND...: its samples are kept; one that fails is told.
@@ -196,6 +211,72 @@ run_sim() {
       "$python" scripts/bench/simpy_fallback.py "$requests" "$round"
     round=$((round + 1))
   done
+}
+
+# Debian's lies where not every PATH looks.
+has_nginx() { PATH=$PATH:/usr/sbin has nginx; }
+has_curl() { [ -x "$build/bench/curl_multi" ]; }
+
+# A server in the background, whose port is written into $work/port: stopped
+# again by stop_server. Its standard input stays open as long.
+start_nginx() {
+  port=$((20000 + $$ % 20000))
+  mkdir -p "$work/nginx"
+  sed -e "s/PORT/$port/" scripts/bench/nginx.conf >"$work/nginx/nginx.conf"
+  PATH=$PATH:/usr/sbin nginx -p "$work/nginx" -c nginx.conf \
+    2>"$work/nginx/errors" &
+  server=$!
+  for _ in 1 2 3 4 5 6 7 8 9 10; do
+    [ ! -s "$work/nginx/nginx.pid" ] || return 0
+    sleep 0.1
+  done
+  die "nginx does not start: $(cat "$work/nginx/errors")"
+}
+
+stop_server() {
+  kill "$server" 2>/dev/null
+  wait "$server" 2>/dev/null
+  server=
+}
+
+run_http() {
+  has_nginx && has_curl || return 0
+  start_nginx
+  url=http://127.0.0.1:$port/v1
+  requests=$(by_scale 5000 3000 50)
+  round=0
+  while [ "$round" -lt "$(by_scale 15 5 1)" ]; do
+    measure "http, round $round" "$program" scripts/bench/http.lua \
+      generate "$url" "$requests" 64 "$round"
+    measure "http, curl" "$build/bench/curl_multi" generate \
+      "$url/chat/completions" "$requests" 64 "$round"
+    round=$((round + 1))
+  done
+  stop_server
+}
+
+run_streams() {
+  has_curl || return 0
+  streams=$(by_scale 1000 1000 10)
+  mkfifo "$work/open"
+  # shellcheck disable=SC2046 # three words
+  "$build/bench/stream_server" $(by_scale "100 1000 4" "100 1000 4" "10 10 3") \
+    <"$work/open" >"$work/port" &
+  server=$!
+  exec 3>"$work/open"
+  while [ ! -s "$work/port" ]; do sleep 0.05; done
+  url=http://127.0.0.1:$(cat "$work/port")/v1
+  round=0
+  while [ "$round" -lt "$(by_scale 5 1 1)" ]; do
+    measure "streams, round $round" "$program" scripts/bench/http.lua \
+      streams "$url" "$streams" 2000 "$round"
+    measure "streams, curl" "$build/bench/curl_multi" streams \
+      "$url/chat/completions" "$streams" 2000 "$round"
+    round=$((round + 1))
+  done
+  exec 3>&-
+  stop_server
+  rm "$work/open"
 }
 
 prepare

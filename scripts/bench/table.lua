@@ -9,8 +9,8 @@
 
 -- A case has a title, the name of its samples, their unit, our subject, and
 -- peers: each another subject, or none, with a target or none. at_most, below
--- and at_least are for the ratio ours / peer, faster for peer / ours, absolute
--- for our own figure.
+-- and at_least are for the ratio ours / peer, faster for peer / ours, added for
+-- ours - peer, absolute for our own figure.
 local cases = {}
 
 local function case(title, sample, unit, ours, peers)
@@ -56,6 +56,12 @@ case("a simulated request, two models, fallback policy", "sim request", "ns",
 case("a simulated day of 864,000 requests", "sim day", "ns", "llmpool", {
   { absolute = 5e9 },
 })
+case("HTTP: pool:generate at 64 in flight, CPU of a request", "http generate",
+     "ns", "llmpool", { { "curl", at_most = 1.6 } })
+case("HTTP: 1,000 streams on one worker, memory of each", "http memory", "B",
+     "llmpool", { { absolute = 65536 }, { "curl" } })
+case("HTTP: 1,000 streams, first token (median), beyond curl's", "http first",
+     "ns", "llmpool", { { "curl", added = 1e6 } })
 case("program start, -e \"\"", "start", "ns", "llmpool", {
   { "lua5.4", at_most = 2 },
 })
@@ -111,11 +117,14 @@ end
 local function first(value) return value end
 local function ratio(ours, peer) return ours / peer end
 local function inverse(ours, peer) return peer / ours end
+local function difference(ours, peer) return ours - peer end
 
 -- ---- the table -----------------------------------------------------------
 
-local function scaled(value, unit)
+local scaled
+function scaled(value, unit)
   if unit == "ns" then
+    if value < 0 then return "-" .. scaled(-value, unit) end
     if value >= 1e6 then return ("%.2f ms"):format(value / 1e6) end
     if value >= 1e3 then return ("%.2f us"):format(value / 1e3) end
     return ("%.1f ns"):format(value)
@@ -130,6 +139,7 @@ local function bound(peer, unit)
   if peer.at_least then return (">= %g x"):format(peer.at_least) end
   if peer.below then return ("< %g x"):format(peer.below) end
   if peer.faster then return (">= %g x faster"):format(peer.faster) end
+  if peer.added then return "<= " .. scaled(peer.added, unit) .. " more" end
   if peer.absolute and peer.absolute < math.huge then
     return "<= " .. scaled(peer.absolute, unit)
   end
@@ -141,6 +151,7 @@ local function is_met(peer, value)
   if peer.at_least then return value >= peer.at_least end
   if peer.below then return value < peer.below end
   if peer.faster then return value >= peer.faster end
+  if peer.added then return value <= peer.added end
   if peer.absolute and peer.absolute < math.huge then
     return value <= peer.absolute
   end
@@ -164,19 +175,20 @@ local function report(c, peer)
   if not ours or not theirs then return end
   local mine = over(ours, theirs, first)
   if #mine == 0 then return end
-  local compare = peer.faster and inverse or ratio
+  local compare = peer.faster and inverse or peer.added and difference or ratio
   local list = peer[1] and over(ours, theirs, compare) or mine
   local median = quantile(list, 0.5)
   local met = is_met(peer, median)
   if met == false then missed = missed + 1 end
   local function form(x)
-    if not peer[1] then return scaled(x, c.unit) end
+    if not peer[1] or peer.added then return scaled(x, c.unit) end
     return ("%.3g"):format(x)
   end
   row(c.title, scaled(quantile(mine, 0.5), c.unit),
       peer[1] and peer[1] .. " " ..
         scaled(quantile(over(theirs, ours, first), 0.5), c.unit) or "-",
-      peer[1] and form(median) .. (peer.faster and " faster" or "") or "-",
+      peer[1] and form(median) .. (peer.faster and " faster" or
+        peer.added and " more" or "") or "-",
       #list > 1 and form(quantile(list, 0.25)) .. " to " ..
         form(quantile(list, 0.75)) or "-",
       bound(peer, c.unit), answer(met))
