@@ -124,7 +124,8 @@ static inline Binding *binding_of(lua_State *L) {
 #define KEEP_HOLDERS 64                /* ended ones, for reuse */
 #define CLIENT_META (KEEP_HOLDERS + 1) /* where the clients' metatable lies */
 #define SPARE_CLIENT (KEEP_HOLDERS + 2)
-#define SHELF_SIZE SPARE_CLIENT
+#define INSTANCES (KEEP_HOLDERS + 3) /* the table of client.c's */
+#define SHELF_SIZE INSTANCES
 
 /* lease.c */
 int f_get_client(lua_State *L);

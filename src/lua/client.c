@@ -14,7 +14,7 @@
 #include "../runtime/errors.h"
 #include "../runtime/scheduler.h"
 
-static const char instances_key = 'I'; /* registry: place -> instance */
+static const char instances_key = 'I'; /* registry: version -> instance */
 static const char versions_key = 'V';  /* registry: place -> its version */
 
 static Client *new_name(lua_State *L, int user_values) {
@@ -71,28 +71,30 @@ Guard *check_client(lua_State *L, int index) {
 
 /* ---- instances --------------------------------------------------------- */
 
+/* The one of an older version goes: versions are unique in the process. */
 void set_instance(lua_State *L, llm_place *place, int index) {
+  lua_Integer version = (lua_Integer)llm_place_version(place);
   index = lua_absindex(L, index);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &instances_key);
-  lua_pushvalue(L, index);
-  lua_rawsetp(L, -2, place);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &versions_key);
-  lua_pushinteger(L, (lua_Integer)llm_place_version(place));
-  lua_rawsetp(L, -2, place);
-  lua_pop(L, 2);
+  lua_rawgetp(L, -1, place); /* stack: ... instances versions old */
+  lua_pushnil(L);
+  lua_rawseti(L, -4, lua_tointeger(L, -2));
+  lua_pushinteger(L, version);
+  lua_rawsetp(L, -3, place);
+  lua_pushvalue(L, index);
+  lua_rawseti(L, -4, version);
+  lua_pop(L, 3);
 }
 
 /* Pushes the instance kept for the place, if it is of today's version. */
 static bool push_kept(lua_State *L, llm_place *place) {
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &versions_key);
-  lua_rawgetp(L, -1, place);
-  bool kept = (uint64_t)lua_tointeger(L, -1) == llm_place_version(place);
-  lua_pop(L, 2);
-  if (!kept) return false;
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &instances_key);
-  lua_rawgetp(L, -1, place);
+  lua_getiuservalue(L, SHELF, INSTANCES);
+  int type = lua_rawgeti(L, -1, (lua_Integer)llm_place_version(place));
   lua_remove(L, -2);
-  return true;
+  if (type != LUA_TNIL) return true;
+  lua_pop(L, 1);
+  return false;
 }
 
 static void push_instance(lua_State *L, llm_place *place) {
@@ -301,5 +303,7 @@ void clients_open(lua_State *L, Binding *b) {
   push_upvalues(L, b);
   lua_pushvalue(L, -4);
   lua_setiuservalue(L, -2, CLIENT_META);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &instances_key);
+  lua_setiuservalue(L, -2, INSTANCES);
   lua_pop(L, 4);
 }

@@ -112,6 +112,30 @@ local function add_whole(piece, body)
   return piece
 end
 
+local function is_absent(value) return not given(value) end
+
+--- The result of an answer as almost all are - one choice, a text and nothing
+-- else - as answer.lua would put it together, at a third of the cost; else nil.
+function openai.result(body)
+  local choices = body.choices
+  local choice = type(choices) == "table" and #choices == 1 and choices[1]
+  local message = choice and choice.message
+  local text = type(message) == "table" and message.content
+  if type(text) ~= "string" or text == "" or choice.index ~= 0
+    or not (is_absent(message.tool_calls)
+      and is_absent(message.reasoning_content)
+      and is_absent(message.reasoning)) then
+    return nil
+  end
+  return {
+    text = text, finish_reason = text_or_nil(choice.finish_reason),
+    usage = usage.openai(body.usage), model = text_or_nil(body.model),
+    id = text_or_nil(body.id),
+    message = { role = "assistant", content = text },
+    client = nil, provider = nil, timings = nil, raw = nil,
+  }
+end
+
 --- Takes a decoded answer into `answer`; nil and why, where it is none.
 function openai.read(body, answer)
   if not list_or_nil(body.choices) then return nil, "it has no choices" end

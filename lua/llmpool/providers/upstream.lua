@@ -173,9 +173,12 @@ function Upstream:sign(result, timings)
 end
 
 local function read(self, body, asked)
+  local format = self.format
+  local ordinary = format.result and format.result(body)
+  if ordinary then return ordinary end
   local whole = answer.new()
-  local ok, why = self.format.read(body, whole, asked)
-  return ok and whole:result(self.format.settle), why
+  local ok, why = format.read(body, whole, asked)
+  return ok and whole:result(format.settle), why
 end
 
 --- The answer in a decoded body. The formats read what is there; what is of a
