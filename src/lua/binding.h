@@ -32,16 +32,25 @@ typedef struct LuaPool LuaPool;
 typedef struct Guard Guard;
 typedef struct Events Events;
 
+#define KEEP_HOLDERS 64 /* ended ones, for reuse */
+
+typedef struct Holder {
+  Guard *guard;  /* NULL: none */
+  bool detached; /* owned by a client from acquire: the slot's close is mute */
+  bool is_over;  /* its finalizer has run */
+} Holder;
+
 struct Binding {
   Worker *worker;
-  LuaPool *pools;            /* open in this state */
-  Events *events;            /* those that call back */
-  struct GuardBlock *blocks; /* of all guards, the youngest first */
-  Guard *free;               /* guards without a lease */
-  uint64_t serial;           /* of the last lease */
-  int cached;                /* holders on the shelf, the 2nd upvalue */
-  bool has_spare;            /* a client lies there that names nothing yet */
-  const LuaPool *recent;     /* the pool that was last asked; or NULL */
+  LuaPool *pools;              /* open in this state */
+  Events *events;              /* those that call back */
+  struct GuardBlock *blocks;   /* of all guards, the youngest first */
+  Guard *free;                 /* guards without a lease */
+  uint64_t serial;             /* of the last lease */
+  Holder *shelf[KEEP_HOLDERS]; /* the holders on the shelf */
+  int cached;                  /* holders on the shelf, the 2nd upvalue */
+  bool has_spare;              /* a client lies there that names nothing yet */
+  const LuaPool *recent;       /* the pool that was last asked; or NULL */
   const void *pool_type, *client_type; /* metatables, for quick checks */
   const void *view_types[3];           /* of a view, its models and clients */
   struct Past *pasts;                  /* simulations that were (simulate.c) */
@@ -60,8 +69,11 @@ typedef struct Choice {
 struct Guard {
   llm_lease lease; /* first: a waiter leads here */
   Message wake;
-  Task *task;       /* who asked, and waits */
-  Guard *next;      /* the task's next older one; or the next free one */
+  Task *task; /* who asked, and waits */
+  union {
+    Guard *next;    /* the task's next older one; or the next free one */
+    Holder *holder; /* whose it is, unless it is the task's */
+  };
   const char *site; /* where it was asked for; or NULL */
   uint64_t serial;  /* of the client that names its lease; 0: none */
   bool waiting;     /* between LLM_WAIT and its end */
@@ -70,12 +82,6 @@ struct Guard {
   bool is_owned; /* by its task */
   bool tied;     /* something is to be told of the lease's end */
 };
-
-typedef struct Holder {
-  Guard *guard;  /* NULL: none */
-  bool detached; /* owned by a client from acquire: the slot's close is mute */
-  bool is_over;  /* its finalizer has run */
-} Holder;
 
 typedef struct KnownModel {
   const void *key;  /* lua_topointer of the name, which a user value holds */
@@ -121,7 +127,6 @@ static inline Binding *binding_of(lua_State *L) {
   return (Binding *)lua_touserdata(L, lua_upvalueindex(1));
 }
 #define SHELF lua_upvalueindex(2)
-#define KEEP_HOLDERS 64                /* ended ones, for reuse */
 #define CLIENT_META (KEEP_HOLDERS + 1) /* where the clients' metatable lies */
 #define SPARE_CLIENT (KEEP_HOLDERS + 2)
 #define INSTANCES (KEEP_HOLDERS + 3) /* the table of client.c's */
@@ -192,13 +197,18 @@ void guard_await_wake(Guard *guard);
 ** error is on top. */
 bool run_hook(lua_State *L, Binding *binding, Guard *guard, Helper helper);
 
+/* The guard is the holder's. */
+static inline void hold_guard(Holder *holder, Guard *guard) {
+  holder->guard = guard;
+  guard->holder = holder;
+}
 /* Pushes a holder of nothing; a new one, in any C function. */
 Holder *push_holder(lua_State *L, Binding *binding);
 Holder *new_holder(lua_State *L);
 /* False: the collector has it, and its finalizer is still to come. */
 bool holder_is_alive(lua_State *L, const Holder *holder);
 /* Keeps it, at stack index `index`, for reuse: no slot to be closed has it. */
-void recycle_holder(lua_State *L, Binding *binding, int index);
+void recycle_holder(lua_State *L, Binding *binding, Holder *holder, int index);
 
 /* failure.c */
 /* Pushes the error object for a lease that FAILED; the value at `cause` (0:

@@ -189,14 +189,15 @@ static int m_retire(lua_State *L) {
 /* The client of an acquire owns its guard, through a holder; that of a callback
 ** does not. A holder is not to be used again where a finalizer of the user's
 ** ends the lease while its own is due. */
-static void end_lease(lua_State *L, Guard *guard, bool may_be_over) {
-  Binding *b = binding_of(L);
+static void end_lease(lua_State *L, Binding *b, Guard *guard,
+                      bool may_be_over) {
   guard_release(L, b, guard, LLM_KEEP);
   if (lua_getiuservalue(L, 1, 1) != LUA_TUSERDATA) return;
-  Holder *holder = lua_touserdata(L, -1);
+  Holder *holder = guard->holder;
   holder->guard = NULL;
   guard_free(b, guard);
-  if (!may_be_over || holder_is_alive(L, holder)) recycle_holder(L, b, -1);
+  if (!may_be_over || holder_is_alive(L, holder))
+    recycle_holder(L, b, holder, lua_gettop(L));
   lua_pushnil(L);
   lua_setiuservalue(L, 1, 1);
 }
@@ -214,7 +215,7 @@ static int m_release(lua_State *L) {
     count_double(L, client);
     return luaL_error(L, "this client was released already");
   }
-  end_lease(L, guard, true);
+  end_lease(L, binding_of(L), guard, true);
   return 0;
 }
 
@@ -222,12 +223,13 @@ static int m_release(lua_State *L) {
 
 /* The end of most blocks: as short as may be. */
 static int mm_close(lua_State *L) {
+  Binding *b = binding_of(L);
   const Client *client = lua_touserdata(L, 1);
   if (client == NULL || !lua_getmetatable(L, 1) ||
-      lua_topointer(L, -1) != binding_of(L)->client_type)
+      lua_topointer(L, -1) != b->client_type)
     luaL_typeerror(L, 1, "client");
   Guard *guard = find_guard(client);
-  if (guard) end_lease(L, guard, false);
+  if (guard) end_lease(L, b, guard, false);
   return 0;
 }
 

@@ -251,19 +251,19 @@ Holder *push_holder(lua_State *L, Binding *b) {
     lua_getiuservalue(L, SHELF, b->cached);
     lua_pushnil(L);
     lua_setiuservalue(L, SHELF, b->cached--);
-    Holder *holder = lua_touserdata(L, -1);
+    Holder *holder = b->shelf[b->cached];
     if (!holder->is_over) return holder;
     lua_pop(L, 1); /* a finalizer closed it while its own was due */
   }
   return new_holder(L);
 }
 
-void recycle_holder(lua_State *L, Binding *b, int index) {
-  Holder *holder = lua_touserdata(L, index);
+void recycle_holder(lua_State *L, Binding *b, Holder *holder, int index) {
   holder->guard = NULL;
   holder->detached = false;
   if (b->cached == KEEP_HOLDERS) return;
   lua_pushvalue(L, index);
+  b->shelf[b->cached] = holder;
   lua_setiuservalue(L, SHELF, ++b->cached);
 }
 

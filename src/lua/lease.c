@@ -33,7 +33,7 @@ static lua_KContext context(Guard *guard) { return (lua_KContext)guard; }
 /* Nothing of the guard is under way, or a holder has it; an open slot on a dead
 ** coroutine must not know it any more. */
 static void let_go(lua_State *L, Guard *guard) {
-  if (!guard->is_owned) ((Holder *)lua_touserdata(L, HOLDER))->guard = NULL;
+  if (!guard->is_owned) guard->holder->guard = NULL;
   guard_free(binding_of(L), guard);
 }
 
@@ -45,12 +45,12 @@ static void let_go(lua_State *L, Guard *guard) {
 static int k_called(lua_State *L, int status, lua_KContext ctx) {
   Guard *guard = (Guard *)ctx;
   Binding *b = binding_of(L);
-  bool is_owned = guard->is_owned;
+  Holder *holder = guard->is_owned ? NULL : guard->holder;
   if (llm_lease_is_held(&guard->lease)) guard_release(L, b, guard, LLM_KEEP);
   let_go(L, guard);
-  if (!is_owned) {
+  if (holder) {
     lua_closeslot(L, HOLDER);
-    recycle_holder(L, b, HOLDER_COPY);
+    recycle_holder(L, b, holder, HOLDER_COPY);
   }
   if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(L) - HANDLER;
   rethrow_mark(L);
@@ -127,7 +127,7 @@ static int hand_over(lua_State *L, Guard *guard) {
   }
   Holder *holder = lua_touserdata(L, -1);
   lua_pop(L, 1);
-  holder->guard = guard;
+  hold_guard(holder, guard);
   holder->detached = true;
   guard->task = NULL;
   name_lease(binding_of(L), lua_touserdata(L, -1), guard);
@@ -293,7 +293,7 @@ static void take_hold(lua_State *L, Guard *guard) {
   lua_replace(L, HOLDER);
   lua_toclose(L, HOLDER);
   guard_disown(guard);
-  ((Holder *)lua_touserdata(L, HOLDER))->guard = guard;
+  hold_guard(lua_touserdata(L, HOLDER), guard);
 }
 
 /* stack: ... holder handler; then helper info client reason seconds-left */
@@ -412,7 +412,8 @@ static void keep_spare(lua_State *L, Binding *b) {
 static Guard *take_held(lua_State *L, Binding *b) {
   Holder *holder = push_holder(L, b);
   lua_replace(L, HOLDER);
-  Guard *guard = holder->guard = guard_take(L, b, false);
+  Guard *guard = guard_take(L, b, false);
+  hold_guard(holder, guard);
   lua_toclose(L, HOLDER);
   return guard;
 }

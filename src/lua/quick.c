@@ -107,7 +107,7 @@ int quick_acquire(lua_State *L, Binding *b, bool told) {
   }
   guard->task = NULL;
   guard->site = site;
-  holder->guard = guard;
+  hold_guard(holder, guard);
   name_lease(b, client, guard);
   return 1;
 }
