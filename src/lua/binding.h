@@ -68,15 +68,20 @@ typedef struct Choice {
 
 struct Guard {
   llm_lease lease; /* first: a waiter leads here */
-  Message wake;
+  union {
+    Message wake; /* until it is named */
+    struct {
+      const char *site; /* where it was asked for; or NULL */
+      uint64_t serial;  /* of the client that names its lease */
+    } named;
+  };
   Task *task; /* who asked, and waits */
   union {
     Guard *next;    /* the task's next older one; or the next free one */
     Holder *holder; /* whose it is, unless it is the task's */
   };
-  const char *site; /* where it was asked for; or NULL */
-  uint64_t serial;  /* of the client that names its lease; 0: none */
-  bool waiting;     /* between LLM_WAIT and its end */
+  bool is_named;
+  bool waiting; /* between LLM_WAIT and its end */
   bool woken;
   bool making;   /* a check or create of Lua's is under way */
   bool is_owned; /* by its task */
@@ -183,6 +188,8 @@ void guard_end(lua_State *L, Binding *binding, Guard *guard);
 /* Ends a lease that is held, with the hooks. */
 void guard_release(lua_State *L, Binding *binding, Guard *guard,
                    llm_return how);
+/* Clients that named the lease are void; it may wait again. */
+void guard_unname(Guard *guard);
 /* The task gives up what it owns, which a holder gets. */
 void guard_disown(Guard *guard);
 /* Visits every guard there is, also those without a lease. */
@@ -236,8 +243,10 @@ typedef struct Client {
 Client *new_client(lua_State *L, int user_values);
 /* The same in any C function, a little slower. */
 Client *new_client_anywhere(lua_State *L, int user_values);
-/* Lets it name the guard's present lease; older clients are void. */
-void name_lease(Binding *binding, Client *client, Guard *guard);
+/* Lets it name the guard's present lease; older clients are void. `site` says
+** where it was asked for; or NULL. */
+void name_lease(Binding *binding, Client *client, Guard *guard,
+                const char *site);
 /* The guard of a client whose lease is out; else raises. */
 Guard *check_client(lua_State *L, int index);
 /* The same, or NULL where its lease has ended; not a client: raises. */

@@ -36,10 +36,12 @@ Client *new_client_anywhere(lua_State *L, int user_values) {
   return client;
 }
 
-void name_lease(Binding *b, Client *client, Guard *guard) {
+void name_lease(Binding *b, Client *client, Guard *guard, const char *site) {
   client->guard = guard;
   client->model = llm_model_uid(guard->lease.model);
-  client->serial = guard->serial = ++b->serial;
+  client->serial = guard->named.serial = ++b->serial;
+  guard->named.site = site;
+  guard->is_named = true;
 }
 
 static Client *to_client(lua_State *L, int index) {
@@ -54,7 +56,9 @@ static Client *to_client(lua_State *L, int index) {
 
 static Guard *find_guard(const Client *client) {
   Guard *guard = client->guard;
-  return guard && guard->serial == client->serial ? guard : NULL;
+  return guard && guard->is_named && guard->named.serial == client->serial
+             ? guard
+             : NULL;
 }
 
 Guard *find_client(lua_State *L, int index) {

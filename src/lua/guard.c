@@ -36,6 +36,11 @@ static void deliver(Worker *worker, Message *message) {
   task_ready(guard->task);
 }
 
+void guard_unname(Guard *guard) {
+  guard->is_named = false;
+  guard->wake.deliver = deliver;
+}
+
 /* They lie in userdata of the registry's and go with the state, after the last
 ** finalizer that could use a client. */
 static void make_guards(lua_State *L, Binding *b) {
@@ -48,7 +53,6 @@ static void make_guards(lua_State *L, Binding *b) {
   b->blocks = block;
   for (int i = 0; i < BLOCK; i++) {
     Guard *guard = &block->guards[i];
-    guard->wake.deliver = deliver;
     guard->next = b->free;
     b->free = guard;
   }
@@ -67,7 +71,7 @@ Guard *guard_take(lua_State *L, Binding *b, bool owned) {
   b->free = guard->next;
   guard->task = task;
   guard->is_owned = owned;
-  guard->site = NULL;
+  guard_unname(guard);
   if (!owned) return guard;
   guard->next = task->leases;
   task->leases = guard;
@@ -92,7 +96,7 @@ void guard_free(Binding *b, Guard *guard) {
   assert(!guard->waiting && !guard->making && !guard->woken);
   if (guard->is_owned) guard_disown(guard);
   free_choice(guard);
-  guard->serial = 0;
+  guard->is_named = false;
   guard->task = NULL;
   guard->next = b->free;
   b->free = guard;
@@ -123,7 +127,7 @@ static int hook(lua_State *L) {
   Guard *guard = lua_touserdata(L, 2);
   push_helper(L, (Helper)lua_tointeger(L, 3));
   push_model_info(L, guard->lease.model);
-  name_lease(b, new_client_anywhere(L, 0), guard);
+  name_lease(b, new_client_anywhere(L, 0), guard, NULL);
   lua_call(L, 2, 0);
   return 0;
 }
@@ -147,13 +151,13 @@ static void warn_of_hook(lua_State *L) {
 void guard_release(lua_State *L, Binding *b, Guard *guard, llm_return how) {
   const ModelInfo *info = llm_model_user(guard->lease.model);
   ties_end(L, guard);
-  guard->serial = 0;
+  guard->is_named = false;
   if (info->on_return && llm_lease_is_held(&guard->lease)) {
     if (!run_hook(L, b, guard, HELPER_ON_RETURN)) {
       warn_of_hook(L);
       how = LLM_POISON;
     }
-    guard->serial = 0;
+    guard->is_named = false;
   }
   llm_lease_return(&guard->lease, how);
 }
@@ -195,7 +199,7 @@ static int mm_close(lua_State *L) {
 }
 
 static void warn_of_leak(lua_State *L, const Guard *guard) {
-  const char *site = guard->site;
+  const char *site = guard->is_named ? guard->named.site : NULL;
   lua_pushfstring(
       L,
       "llmpool: client %s of \"%s\" was never returned and has been "

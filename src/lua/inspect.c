@@ -62,8 +62,9 @@ static void add_task(Task *task, void *ud) {
   set_string(L, "waits", wait_name(task));
   set_string(L, "model", guard ? llm_model_name(guard->lease.model) : NULL);
   set_string(L, "site", task->site);
-  if (task->spawned_ns) {
-    int64_t age = world_now(task->world) - task->spawned_ns;
+  int64_t spawned_ns = task_spawned_ns(L, task);
+  if (spawned_ns) {
+    int64_t age = world_now(task->world) - spawned_ns;
     lua_pushnumber(L, (lua_Number)age / 1e9);
     lua_setfield(L, -2, "age");
   }
@@ -100,7 +101,7 @@ static void add_holder(const Guard *guard, void *ud) {
   lua_createtable(L, 0, 3);
   set_string(L, "model", llm_model_name(guard->lease.model));
   set_string(L, "client", llm_place_id(guard->lease.place));
-  set_string(L, "site", guard->site);
+  set_string(L, "site", guard->is_named ? guard->named.site : NULL);
   lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
 }
 

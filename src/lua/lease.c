@@ -70,22 +70,37 @@ static void run_on_lend(lua_State *L, Guard *guard) {
     fail_lent(L, guard, LLM_POISON);
 }
 
+/* stack: worker or nothing; a client, and where it was asked for */
 static int make_client(lua_State *L) {
+  Worker *worker = lua_touserdata(L, 1);
+  const char *site = worker ? site_of(L, worker, 2) : NULL;
   new_client_anywhere(L, 0);
-  return 1;
+  lua_pushlightuserdata(L, (void *)site);
+  return 2;
 }
 
-/* Pushes a client for the guard's lease; without memory the lease ends. */
+/* Calls make with the worker or NULL and names what it leaves, a client; where
+** it raises the lease ends. */
+static void make_named(lua_State *L, Guard *guard, lua_CFunction made_by,
+                       Worker *worker) {
+  lua_pushcfunction(L, made_by);
+  lua_pushlightuserdata(L, worker);
+  if (lua_pcall(L, 1, 2, 0) != LUA_OK) fail_lent(L, guard, LLM_KEEP);
+  const char *site = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  name_lease(binding_of(L), lua_touserdata(L, -1), guard, site);
+}
+
+/* Pushes a client for the guard's lease. */
 static void push_client(lua_State *L, Guard *guard) {
   Binding *b = binding_of(L);
-  if (b->has_spare) {
-    lua_getiuservalue(L, SHELF, SPARE_CLIENT);
-    b->has_spare = false;
-  } else {
-    lua_pushcfunction(L, make_client);
-    if (lua_pcall(L, 0, 1, 0) != LUA_OK) fail_lent(L, guard, LLM_KEEP);
+  if (b->trace_leaks || !b->has_spare) {
+    make_named(L, guard, make_client, b->trace_leaks ? b->worker : NULL);
+    return;
   }
-  name_lease(b, lua_touserdata(L, -1), guard);
+  lua_getiuservalue(L, SHELF, SPARE_CLIENT);
+  b->has_spare = false;
+  name_lease(b, lua_touserdata(L, -1), guard, NULL);
 }
 
 static int call_back(lua_State *L, Guard *guard) {
@@ -100,37 +115,40 @@ static int call_back(lua_State *L, Guard *guard) {
   return k_called(L, status, context(guard));
 }
 
-/* A client with a holder of its own, for where there is none. */
+/* The same, with a holder of its own, for where there is none. */
 static int make_owner(lua_State *L) {
+  Worker *worker = lua_touserdata(L, 1);
+  const char *site = site_of(L, worker, 2);
   new_client_anywhere(L, 1);
   new_holder(L);
   lua_setiuservalue(L, -2, 1);
-  return 1;
+  lua_pushlightuserdata(L, (void *)site);
+  return 2;
 }
 
-/* The task's guard becomes the client's. stack: ... client */
-static void adopt(lua_State *L, Guard *guard) {
-  lua_pushcfunction(L, make_owner);
-  if (lua_pcall(L, 0, 1, 0) != LUA_OK) fail_lent(L, guard, LLM_KEEP);
-  guard_disown(guard);
-  lua_getiuservalue(L, -1, 1);
+/* Pushes a client that the holder in its slot goes to. Where this raises, the
+** slot's closing ends the lease. */
+static void push_held_client(lua_State *L, Guard *guard) {
+  Binding *b = binding_of(L);
+  const char *site = site_of(L, b->worker, 1);
+  Client *client = new_client(L, 1);
+  lua_pushvalue(L, HOLDER);
+  lua_setiuservalue(L, -2, 1);
+  name_lease(b, client, guard, site);
 }
 
 static int hand_over(lua_State *L, Guard *guard) {
   if (guard->is_owned) {
-    adopt(L, guard); /* stack: ... client holder */
+    make_named(L, guard, make_owner, binding_of(L)->worker);
+    guard_disown(guard);
+    lua_getiuservalue(L, -1, 1);
+    hold_guard(lua_touserdata(L, -1), guard);
+    lua_pop(L, 1);
   } else {
-    new_client(L, 1);
-    lua_pushvalue(L, HOLDER);
-    lua_pushvalue(L, -1);
-    lua_setiuservalue(L, -3, 1);
+    push_held_client(L, guard);
   }
-  Holder *holder = lua_touserdata(L, -1);
-  lua_pop(L, 1);
-  hold_guard(holder, guard);
-  holder->detached = true;
+  guard->holder->detached = true;
   guard->task = NULL;
-  name_lease(binding_of(L), lua_touserdata(L, -1), guard);
   return 1;
 }
 
@@ -261,7 +279,7 @@ static llm_step report_failed(lua_State *L, Guard *guard) {
 static int k_made(lua_State *L, int status, lua_KContext ctx) {
   Guard *guard = (Guard *)ctx;
   bool ok = status == LUA_OK || status == LUA_YIELD;
-  guard->serial = 0;
+  guard_unname(guard);
   if (task_is_cancelled(guard->task)) {
     Task *task = guard->task;
     guard->making = false;
@@ -305,7 +323,7 @@ static int make(lua_State *L, Guard *guard, Helper helper) {
   lua_pushcfunction(L, keep_traceback);
   push_helper(L, helper);
   push_model_info(L, guard->lease.model);
-  name_lease(binding_of(L), new_client(L, 0), guard);
+  name_lease(binding_of(L), new_client(L, 0), guard, NULL);
   lua_pushstring(L, llm_reason_name((llm_reason)guard->lease.reason));
   int64_t left = time_left(guard);
   if (left == LLM_FOREVER)
@@ -420,7 +438,7 @@ static Guard *take_held(lua_State *L, Binding *b) {
 
 /* Everything is checked before anything is queued. stack: pool model callback
 ** options */
-static int ask_for(lua_State *L, LuaPool *pool, bool with_site) {
+static int ask_for(lua_State *L, LuaPool *pool) {
   Binding *b = pool->binding;
   llm_ask ask;
   lua_pushnil(L); /* where the holder goes */
@@ -431,9 +449,7 @@ static int ask_for(lua_State *L, LuaPool *pool, bool with_site) {
   if (!ask.now) check_wait(L, b->worker);
   keep_spare(L, b);
   bool owned = b->worker->current->co == L;
-  const char *site = with_site ? site_of(L, b->worker, 1) : NULL;
   Guard *guard = owned ? guard_take(L, b, true) : take_held(L, b);
-  guard->site = site;
   guard->lease.model = model;
   return advance(L, guard, begin(L, guard, &ask));
 }
@@ -464,7 +480,7 @@ int f_get_client(lua_State *L) {
   luaL_argexpected(L, lua_type(L, CALLBACK) == LUA_TFUNCTION, CALLBACK,
                    "function");
   lua_settop(L, OPTIONS);
-  return ask_for(L, pool, pool->binding->trace_leaks);
+  return ask_for(L, pool);
 }
 
 /* What a call that waits is told when the pool closes: nil and the error. */
@@ -487,7 +503,7 @@ static int acquire(lua_State *L, bool told) {
   lua_pushnil(L);
   lua_insert(L, CALLBACK); /* stack: pool model nil options */
   if (llm_pool_is_closed(pool->pool)) return refuse_closed(L, pool);
-  return ask_for(L, pool, told);
+  return ask_for(L, pool);
 }
 
 int f_acquire(lua_State *L) { return acquire(L, true); }

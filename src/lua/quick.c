@@ -71,17 +71,17 @@ int quick_get_client(lua_State *L, Binding *b) {
   if (lua_gettop(L) != CALLBACK) return NOT_QUICK;
   llm_model *model = plain_model(L, b);
   if (model == NULL || lua_type(L, CALLBACK) != LUA_TFUNCTION) return NOT_QUICK;
+  const char *site = b->trace_leaks ? site_of(L, b->worker, 1) : NULL;
   lua_pushcfunction(L, keep_traceback);
   lua_pushvalue(L, CALLBACK);
   Client *client = new_client(L, 0);
   Guard *guard = guard_take(L, b, true);
-  if (b->trace_leaks) guard->site = site_of(L, b->worker, 1);
   if (!llm_lease_try(&guard->lease, model)) {
     guard_free(b, guard);
     lua_settop(L, CALLBACK);
     return NOT_QUICK;
   }
-  name_lease(b, client, guard);
+  name_lease(b, client, guard, site);
   lua_KContext ctx = (lua_KContext)guard;
   int status = lua_pcallk(L, 1, LUA_MULTRET, CALLBACK + 1, ctx, k_called);
   return k_called(L, status, ctx);
@@ -106,8 +106,7 @@ int quick_acquire(lua_State *L, Binding *b, bool told) {
     return NOT_QUICK;
   }
   guard->task = NULL;
-  guard->site = site;
   hold_guard(holder, guard);
-  name_lease(b, client, guard);
+  name_lease(b, client, guard, site);
   return 1;
 }

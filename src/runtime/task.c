@@ -20,7 +20,18 @@
 
 static const char tasks_key = 'T';   /* registry: ref -> userdata, alive */
 static const char cancels_key = 'C'; /* registry: userdata -> object, weak */
+static const char dates_key = 'D';   /* registry: userdata -> ns, weak */
 static const char scopes_key = 'S';  /* registry: address -> value, open */
+
+/* A table of the registry whose keys are weak. */
+static void open_weak(lua_State *L, const char *key) {
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "k");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, key);
+}
 
 void tasks_open(lua_State *L, Worker *worker) {
   (void)worker;
@@ -29,12 +40,8 @@ void tasks_open(lua_State *L, Worker *worker) {
     lua_newtable(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, keys[i]);
   }
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "k");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &cancels_key);
+  open_weak(L, &cancels_key);
+  open_weak(L, &dates_key);
   errors_open(L);
 }
 
@@ -67,6 +74,25 @@ static Task *new_task(lua_State *L, World *world) {
   return task;
 }
 
+/* When the task at `index` was spawned: apart, since only a prompt asks. */
+static void date(lua_State *L, int index, int64_t now_ns) {
+  index = lua_absindex(L, index);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &dates_key);
+  lua_pushvalue(L, index);
+  lua_pushinteger(L, now_ns);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+}
+
+int64_t task_spawned_ns(lua_State *L, const Task *task) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &dates_key);
+  task_push(L, task);
+  lua_rawget(L, -2);
+  int64_t spawned_ns = lua_tointeger(L, -1);
+  lua_pop(L, 2);
+  return spawned_ns;
+}
+
 Task *task_spawn(lua_State *L, Worker *worker, Scope *scope, int nargs) {
   luaL_checkstack(L, LUA_MINSTACK, "too many arguments");
   const char *site = site_of(L, worker, 1);
@@ -75,6 +101,7 @@ Task *task_spawn(lua_State *L, Worker *worker, Scope *scope, int nargs) {
   lua_setiuservalue(L, -2, 1); /* stack: function args task */
   lua_insert(L, -(nargs + 2)); /* stack: task function args */
   luaL_checkstack(co, nargs + LUA_MINSTACK, "too many arguments");
+  if (worker->dates_tasks) date(L, -(nargs + 2), world_now(scope->world));
   lua_rawgetp(L, LUA_REGISTRYINDEX, &tasks_key);
   lua_pushvalue(L, -(nargs + 3));
   task->ref = luaL_ref(L, -2);
@@ -87,7 +114,6 @@ Task *task_spawn(lua_State *L, Worker *worker, Scope *scope, int nargs) {
   task->nargs = (uint16_t)(nargs + 1);
   scope_add(scope, task);
   task->cancelled = scope->cancelled;
-  if (worker->dates_tasks) task->spawned_ns = world_now(scope->world);
   task_enqueue(task);
   return task;
 }

@@ -22,6 +22,8 @@ void tasks_open(lua_State *L, Worker *worker);
 Task *task_spawn(lua_State *L, Worker *worker, Scope *scope, int nargs);
 /* Pushes the userdata of a task that has not ended. */
 void task_push(lua_State *L, const Task *task);
+/* When it was spawned, if the worker dates its tasks; else 0. */
+int64_t task_spawned_ns(lua_State *L, const Task *task);
 /* Asks it to end: the present or the next wait raises. Idempotent; a task that
 ** has ended keeps its outcome. */
 void task_cancel(Task *task);

@@ -100,7 +100,6 @@ struct Task {
   Join *joins;         /* who waits for its end */
   const char *site;    /* "file:line" of the spawn; interned */
   Timer timer;         /* of its present wait */
-  int64_t spawned_ns;  /* if the worker dates its tasks */
   void *leases;        /* the newest that it owns itself (src/lua); or NULL */
   uint32_t parked_at;  /* the world's count of parks: who is newest */
   int ref;             /* of its userdata in the worker's task table */
