@@ -143,6 +143,8 @@ run_pair() {
 run_contention() {
   measure "contention" "$build/bench/contention" \
     --rounds "$(by_scale 7 3 1)" --seconds "$(by_scale 1.5 0.5 0.02)"
+  measure "contention, hand-over" "$build/bench/handover" \
+    --rounds "$(by_scale 11 3 1)" --times "$(by_scale 500 200 20)"
 }
 
 run_lease() {

@@ -34,6 +34,8 @@ for _, load in ipairs { "8/2 0.1ms", "16/4 0.1ms", "64/4 1ms" } do
 end
 case("8 threads, 2 clients, no hold: leases a second", "rate 8/2 0ms", "/s",
      "llmpool", { { "sem_t" }, { "apr_reslist" } })
+case("a client handed to a thread that sleeps in line", "handover", "ns",
+     "llmpool", { { "sem_t" }, { "apr_reslist" } })
 for _, where in ipairs { "main", "task" } do
   local place = where == "main" and "on the main chunk" or "in a task"
   case("Lua: get_client, empty callback, " .. place, "lease " .. where, "ns",

@@ -25,6 +25,7 @@ endfunction()
 
 add_bench(pair ${bench_subjects})
 add_bench(contention ${bench_subjects})
+add_bench(handover ${bench_subjects})
 add_bench(start)
 add_bench(stream_server)
 pkg_check_modules(BENCH_CURL QUIET IMPORTED_TARGET GLOBAL libcurl)
