@@ -15,7 +15,7 @@ usage: sh scripts/bench/run.sh [--quick] [--smoke] [--keep FILE] [CASE...]
 Builds llmpool in build/bench, measures it beside its peers, and prints a
 Markdown table. What is measured is told on a terminal meanwhile.
 
-  CASE         one or more of: $all;
+  CASE         one or more of $all;
                else all of them
   --quick      fewer and shorter rounds: a minute instead of some five
   --smoke      a moment of each, to see that they run; the figures say nothing
