@@ -150,11 +150,13 @@ bool task_set_deadline(Task *task, int64_t due_ns) {
 int task_park(lua_State *L, Worker *worker, WaitKind kind, lua_KContext ctx,
               lua_KFunction k) {
   Task *task = worker->current;
-  task->wait = (uint8_t)kind;
-  task->parked_at = ++task->world->parks;
+  task->wait = kind;
   /* made ready between its check and now (sleep(0), a wake at once): it still
   ** yields the turn, and the queue has it already */
-  if (task->state == TASK_RUNNING) task->state = TASK_PARKED;
+  if (task->state == TASK_RUNNING) {
+    task->state = TASK_PARKED;
+    task->parked_at = ++task->world->parks;
+  }
   if (task == &task->world->main) {
     world_drive(L, task->world, task);
     return k(L, LUA_OK, ctx);

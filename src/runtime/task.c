@@ -95,6 +95,7 @@ int64_t task_spawned_ns(lua_State *L, const Task *task) {
 
 Task *task_spawn(lua_State *L, Worker *worker, Scope *scope, int nargs) {
   luaL_checkstack(L, LUA_MINSTACK, "too many arguments");
+  if (nargs >= UINT8_MAX) luaL_error(L, "a task takes at most 254 arguments");
   const char *site = site_of(L, worker, 1);
   Task *task = new_task(L, scope->world);
   lua_State *co = lua_newthread(L);
@@ -111,7 +112,7 @@ Task *task_spawn(lua_State *L, Worker *worker, Scope *scope, int nargs) {
   lua_xmove(L, co, nargs + 1);
   task->co = co;
   task->site = site;
-  task->nargs = (uint16_t)(nargs + 1);
+  task->nargs = (uint8_t)(nargs + 1);
   scope_add(scope, task);
   task->cancelled = scope->cancelled;
   task_enqueue(task);

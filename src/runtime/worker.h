@@ -90,10 +90,14 @@ typedef enum WaitKind {
 
 typedef struct Join Join; /* task.c: somebody waiting for a task's end */
 
+/* Small, since there may be a million. */
 struct Task {
   lua_State *co; /* NULL: the main chunk's task, or ended and closed */
   World *world;
-  Task *next;          /* in the ready queue */
+  union {
+    Task *next;         /* READY: in the ready queue */
+    uint32_t parked_at; /* PARKED: the world's count of parks: who is newest */
+  };
   Task *older, *newer; /* siblings in the parent scope */
   Scope *parent;       /* the scope that it belongs to */
   Scope *scope;        /* the innermost scope open in it */
@@ -101,15 +105,14 @@ struct Task {
   const char *site;    /* "file:line" of the spawn; interned */
   Timer timer;         /* of its present wait */
   void *leases;        /* the newest that it owns itself (src/lua); or NULL */
-  uint32_t parked_at;  /* the world's count of parks: who is newest */
   int ref;             /* of its userdata in the worker's task table */
-  uint16_t nargs;      /* on the first resume */
-  uint8_t state;       /* a TaskState */
-  uint8_t wait;        /* a WaitKind */
+  uint8_t nargs;       /* on the first resume */
   uint8_t shields;     /* depth of llmpool.shield */
-  bool cancelled;      /* asked to end */
-  bool doomed;         /* its wait can never be served: deadlock */
-  bool claimed;        /* its failure was handed to somebody */
+  uint8_t state : 4;   /* a TaskState */
+  uint8_t wait : 4;    /* a WaitKind */
+  bool cancelled : 1;  /* asked to end */
+  bool doomed : 1;     /* its wait can never be served: deadlock */
+  bool claimed : 1;    /* its failure was handed to somebody */
 };
 
 /* A block that outlives its children: llmpool.scope, timeout, the root. */
