@@ -1,0 +1,95 @@
+-- The Debian package that cpack makes: what is in it, what it depends on, that
+-- dpkg takes it on this system, and that what it installs runs.
+
+local build = os.getenv "LLMPOOL_BUILD" or "build"
+
+local function run(command)
+  local pipe = assert(io.popen(command .. " 2>&1"))
+  local output = pipe:read "a"
+  return output, pipe:close()
+end
+
+local function must(command)
+  local output, ok = run(command)
+  assert(ok, command .. "\n" .. output)
+  return output
+end
+
+describe("the Debian package #once #host", function()
+  local place, deb
+
+  setup(function()
+    place = must("mktemp -d"):gsub("\n", "")
+    must(("cd %s && cpack -G DEB -D CPACK_DEBIAN_COMPRESSION_TYPE=gzip -B " ..
+          "%s"):format(build, place))
+    deb = must(("ls %s/*.deb"):format(place)):gsub("\n", "")
+  end)
+
+  teardown(function() must("rm -rf " .. place) end)
+
+  it("depends on what it is linked with", function()
+    local depends = must("dpkg-deb -f " .. deb .. " Depends")
+    for _, name in ipairs { "libc6", "liblua5.4-0", "libuv1",
+                            "libreadline8" } do
+      assert.truthy(depends:find(name, 1, true), depends)
+    end
+  end)
+
+  it("has the version of the project, a maintainer and a description",
+     function()
+    local version = must(build .. "/llmpool --version"):match "^llmpool (%S+)"
+    assert.same(version .. "\n", must("dpkg-deb -f " .. deb .. " Version"))
+    assert.same("llmpool\n", must("dpkg-deb -f " .. deb .. " Package"))
+    assert.matches("%S", must("dpkg-deb -f " .. deb .. " Maintainer"))
+    assert.matches("LLM clients", must("dpkg-deb -f " .. deb .. " Description"))
+  end)
+
+  it("holds the program, the module, the library and their words", function()
+    local files = must("dpkg-deb -c " .. deb)
+    for _, name in ipairs {
+      "bin/llmpool", "lib/lua/5.4/llmpool.so", "lib/libllmpool.so.0",
+      "include/llmpool.h", "lib/pkgconfig/llmpool.pc",
+      "share/man/man1/llmpool.1", "share/doc/llmpool/copyright",
+      "share/doc/llmpool/manual/reference.md", "share/llmpool/meta/pool.lua",
+      "share/bash-completion/completions/llmpool",
+      "share/zsh/vendor-completions/_llmpool",
+      "share/fish/vendor_completions.d/llmpool.fish",
+    } do
+      assert.truthy(files:find("./usr/" .. name .. "\n", 1, true) or
+                    files:find("./usr/" .. name .. " ", 1, true), name)
+    end
+    assert.is_nil(files:find("llmpool/init.lua", 1, true))
+  end)
+
+  -- Into a root of its own, by the list of what this system has: dpkg refuses
+  -- it where a package that it depends on is missing.
+  it("is installed by dpkg, and runs", function()
+    if run "id -u" ~= "0\n" then
+      pending "only root may run dpkg"
+      return
+    end
+    must(([[
+      mkdir -p %s/admin %s/root && cp /var/lib/dpkg/status %s/admin &&
+      mkdir -p %s/admin/updates %s/admin/info &&
+      dpkg --admindir=%s/admin --instdir=%s/root --force-script-chrootless \
+        --force-bad-path -i %s]]):gsub("%%s", function()
+        return place end, 7):gsub("%%s", deb))
+    local program = place .. "/root/usr/bin/llmpool"
+    assert.same("table\tfunction\n", must(program ..
+      [[ -e 'print(type(require "llmpool"), type(require "llmpool".spawn))']]))
+    assert.matches("%- Lua with a pool", must("man -l " .. place ..
+      "/root/usr/share/man/man1/llmpool.1 2>/dev/null || cat " .. place ..
+      "/root/usr/share/man/man1/llmpool.1"):gsub("\\", ""))
+    assert.matches("install ok installed",
+      must(("dpkg-query --admindir=%s/admin -s llmpool"):format(place)))
+  end)
+
+  it("brings real providers where it was built with them", function()
+    must(("dpkg-deb -x %s %s/x"):format(deb, place))
+    if not run(("ls %s/x/usr/lib/lua/5.4/llmpool/http.so"):format(place))
+      :find "No such file" then
+      assert.same("function\n", must(place .. "/x/usr/bin/llmpool -e " ..
+        [['print(type(require "llmpool.http".request))']]))
+    end
+  end)
+end)
