@@ -191,11 +191,33 @@ describe("an installed llmpool #once", function()
     end)
   end
 
+  it("has its man page, completions, manual and annotations", function()
+    for _, file in ipairs {
+      "man/man1/llmpool.1", "bash-completion/completions/llmpool",
+      "zsh/vendor-completions/_llmpool",
+      "fish/vendor_completions.d/llmpool.fish",
+      "doc/llmpool/manual/reference.md", "doc/llmpool/manual/index.md",
+      "doc/llmpool/README.md", "llmpool/meta/pool.lua",
+    } do
+      must("test -s " .. prefix .. "/share/" .. file)
+    end
+  end)
+
+  it("tells a new project where the annotations are", function()
+    local settings = must("cd " .. prefix .. " && bin/llmpool new demo " ..
+                          ">/dev/null && cat demo/.luarc.json")
+    assert.truthy(settings:find(prefix .. "/share/llmpool/meta", 1, true))
+  end)
+
   it("is of one version", function()
     local version = must("PKG_CONFIG_PATH=" .. prefix ..
       "/lib/pkgconfig pkg-config --modversion llmpool"):gsub("\n", "")
     local output = must(prefix .. "/bin/llmpool --version")
     assert.equal("llmpool " .. version, output:match "[^\n]*")
+    assert.equal("llmpool " .. version .. "\n", must(prefix ..
+      [[/bin/llmpool -e 'print(require "llmpool"._VERSION)']]))
+    assert.truthy(must("cat " .. prefix .. "/share/man/man1/llmpool.1")
+      :find('"llmpool ' .. version .. '"', 1, true))
     local file <close> = assert(io.open "CHANGELOG.md")
     assert.truthy(file:read("a"):find("## [" .. version .. "]", 1, true))
   end)

@@ -93,3 +93,18 @@ describe("the Debian package #once #host", function()
     end
   end)
 end)
+
+describe("the rockspec #once", function()
+  local path = "scripts/llmpool-scm-0.rockspec"
+
+  it("says what LuaRocks asks for", function()
+    local rock = {}
+    assert(loadfile(path, "t", rock))()
+    assert.same("llmpool", rock.package)
+    assert.same("scm-0", rock.version)
+    assert.same("MIT", rock.description.license)
+    assert.same("cmake", rock.build.type)
+    local _, ran = run "command -v luarocks"
+    if ran then must("luarocks --lua-version 5.4 lint " .. path) end
+  end)
+end)

@@ -79,6 +79,7 @@ local function read(path)
 end
 
 local function write(path, text)
+  os.execute("mkdir -p " .. path:match "^(.*)/")
   local file <close> = assert(io.open(path, "w"))
   file:write(text)
 end
