@@ -69,17 +69,17 @@ describe("the Debian package #once #host", function()
       return
     end
     must(([[
-      mkdir -p %s/admin %s/root && cp /var/lib/dpkg/status %s/admin &&
+      mkdir -p %s/admin %s/system && cp /var/lib/dpkg/status %s/admin &&
       mkdir -p %s/admin/updates %s/admin/info &&
-      dpkg --admindir=%s/admin --instdir=%s/root --force-script-chrootless \
+      dpkg --admindir=%s/admin --instdir=%s/system --force-script-chrootless \
         --force-bad-path -i %s]]):gsub("%%s", function()
         return place end, 7):gsub("%%s", deb))
-    local program = place .. "/root/usr/bin/llmpool"
+    local program = place .. "/system/usr/bin/llmpool"
     assert.same("table\tfunction\n", must(program ..
       [[ -e 'print(type(require "llmpool"), type(require "llmpool".spawn))']]))
     assert.matches("%- Lua with a pool", must("man -l " .. place ..
-      "/root/usr/share/man/man1/llmpool.1 2>/dev/null || cat " .. place ..
-      "/root/usr/share/man/man1/llmpool.1"):gsub("\\", ""))
+      "/system/usr/share/man/man1/llmpool.1 2>/dev/null || cat " .. place ..
+      "/system/usr/share/man/man1/llmpool.1"):gsub("\\", ""))
     assert.matches("install ok installed",
       must(("dpkg-query --admindir=%s/admin -s llmpool"):format(place)))
   end)
