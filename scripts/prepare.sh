@@ -111,5 +111,7 @@ prepare_build() {
     rm -rf "$cache" "$build_dir/CMakeFiles"
   fi
   cmake --preset "$1" >&2 || return 1
+  # where editors look for it
+  ln -sf "$build_dir/compile_commands.json" compile_commands.json
   cmake --build --preset "$1" -j "$(getconf _NPROCESSORS_ONLN)" >&2
 }

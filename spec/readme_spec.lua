@@ -1,8 +1,8 @@
--- The README tells the truth, and so does every page of lua/llmpool/doc: every
--- block of commands (```sh) or of Lua (```lua) that is followed by a block of
--- output (```text) is run, and must print that. In the output, `...` in a line
--- stands for any text, and a line that is only `...` for any lines. A block of
--- Lua without output is compiled.
+-- The README tells the truth, so do CONTRIBUTING.md and every page of the
+-- manual (lua/llmpool/doc): every block of commands (```sh) or of Lua (```lua)
+-- that is followed by a block of output (```text) is run, and must print that.
+-- In the output, `...` in a line stands for any text, and a line that is only
+-- `...` for any lines. A block of Lua without output is compiled.
 --
 -- sh blocks run with `sh -e`, lua blocks under build/llmpool (LLMPOOL), which
 -- sh finds as `llmpool`. The README's run in the root of the checkout, a page's
@@ -157,8 +157,8 @@ describe("README.md #readme", function()
   end)
 end)
 
--- The pages of the documentation are held to the same.
-local pages = assert(io.popen "ls lua/llmpool/doc/*.md 2>/dev/null")
+-- The pages of the documentation, and the recipes, are held to the same.
+local pages = assert(io.popen "ls CONTRIBUTING.md lua/llmpool/doc/*.md")
 for path in pages:lines() do
   describe(path .. " #once #host", function()
     local place

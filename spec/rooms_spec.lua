@@ -178,6 +178,23 @@ describe("the rooms #lint", function()
   end)
 end)
 
+describe("the map in CONTRIBUTING.md #lint", function()
+  it("has every floor, and nothing that is not there", function()
+    local map, found = read "CONTRIBUTING.md", {}
+    for floor in pairs(FLOORS) do
+      if not map:find("`src/" .. floor .. "`", 1, true) then
+        found[#found + 1] = "src/" .. floor .. " is not in the map"
+      end
+    end
+    for path in map:gmatch "| `([%w/]+)` |" do
+      if path:find "/" and not os.execute("test -d " .. path) then
+        found[#found + 1] = path .. " is not there"
+      end
+    end
+    none(found)
+  end)
+end)
+
 describe("every source #lint", function()
   local all = sources("src lua scripts spec", "c h lua sh awk cmake")
 
