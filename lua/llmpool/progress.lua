@@ -6,6 +6,11 @@ local progress = {}
 
 local INTERVAL = 0.1 -- seconds between two pictures
 
+--- Whether anybody would see a line.
+function progress.is_seen()
+  return require "llmpool.native".terminal(2) ~= nil
+end
+
 --- Begins a line.
 -- @param title string: what the work is
 -- @return a function (done, all, words), to be called as often as one likes:

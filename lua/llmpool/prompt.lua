@@ -82,11 +82,25 @@ local function plain(text)
   end))
 end
 
+-- What an object says of itself, be it of many lines: an explanation, say.
+local function own_words(value)
+  local metatable = debug.getmetatable(value)
+  if type(value) ~= "table" or type(metatable) ~= "table"
+    or not rawget(metatable, "__tostring")
+    or rawget(metatable, "__name") == "llmpool.error" then
+    return nil
+  end
+  local ok, text = pcall(tostring, value)
+  return ok and plain(text) or nil
+end
+
 -- The text of a value and whether it was cut. A string is shown as it is, as
 -- lua does: it is an answer, more often than not.
 local function value_text(value)
   local options = screen()
   if type(value) == "string" then return plain(value), false end
+  local words = own_words(value)
+  if words then return words, false end
   if is_pool(value) then return poolview.text(value, options), false end
   return pretty.text(value, options)
 end

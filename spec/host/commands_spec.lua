@@ -51,8 +51,10 @@ local rows = {
     ended = "exit 0" },
   { "--version runs nothing", args = [[-e "print(1)" --version s.lua]],
     files = SHOW, env = "LUA_INIT='print(2)'", out = host.version },
-  { "-v is lua's", args = "-v", err = "",
-    out = "Lua 5.4.4  Copyright (C) 1994-2022 Lua.org, PUC-Rio\n" },
+  { "-v is lua's, behind the program's own", args = "-v", err = "",
+    out = host.version },
+  { "-v comes first", args = [[-v -e "print'hello'"]], out = function(text)
+    return text:find "^llmpool [%d.]+\nLua [^\n]*PUC%-Rio\nhello\n$" end },
   { "-h is an error", args = "-h", ended = "exit 1", out = "" },
   { "help of what is no command", args = "help tst", ended = "exit 1",
     out = "", err = "LUA: no command 'tst' (did you mean 'test'?); " ..

@@ -67,6 +67,13 @@ describe("the prompt on a terminal", function()
     assert.matches("44, 45\n}$", answer "more()")
   end)
 
+  it("shows what an object says of itself, line by line", function()
+    answer("o = setmetatable({}, {__tostring = function() " ..
+           "return 'two\\nlines' end})")
+    assert.same("two\nlines", answer "o")
+    assert.same("{ two\\nlines }", answer "{o}")
+  end)
+
   it("shows an error, its place and the user's frames", function()
     assert.same("stdin:1: unexpected symbol near '='\nx = = 1\n    ^",
                 answer "x = = 1")

@@ -22,7 +22,9 @@
 #include "repl.h"
 #include "terminal.h"
 
-static void print_version(void) {
+/* Lua's line is the last: scripts look for it. */
+static void print_version(const Options *options) {
+  if (options->tells_version) puts("llmpool " LLMPOOL_VERSION);
   puts(LUA_COPYRIGHT);
   fflush(stdout);
 }
@@ -91,7 +93,7 @@ static int run_all(lua_State *L, const Options *options) {
 static int pmain(lua_State *L) {
   const Options *options = lua_touserdata(L, 1);
   luaL_checkversion(L);
-  if (options->show_version) print_version();
+  if (options->show_version) print_version(options);
   host_open(L, options);
   runtime_push_closer(L);
   lua_toclose(L, -1);

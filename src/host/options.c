@@ -91,7 +91,10 @@ static int read_letter(Options *options, int i) {
     options->interactive = true;
     options->show_version = true;
     return i;
-  case 'v': options->show_version = true; return i;
+  case 'v':
+    options->show_version = true;
+    options->tells_version = !options->is_lua;
+    return i;
   default: return 0;
   }
 }

@@ -25,6 +25,7 @@ typedef struct Options {
   bool is_lua;             /* called as lua: no commands, no --help */
   bool interactive;        /* -i */
   bool show_version;       /* -v, or -i */
+  bool tells_version;      /* -v, and not called lua */
   bool has_code;           /* -e */
   bool ignore_env;         /* -E */
   bool no_rc;              /* --norc */

@@ -1,6 +1,8 @@
 -- `llmpool sim`: runs a scenario and reports. All that it knows itself is its
 -- options; the run is scenario.lua's, the words scenario/text.lua's.
 
+local progress = require "llmpool.progress"
+
 -- Set options are checked before anything runs.
 local function integer(args, name, least)
   local text = args[name]
@@ -48,21 +50,14 @@ end
 
 -- ---- running ----------------------------------------------------------------
 
--- On a terminal, how far it is; on a pipe nothing.
+-- On a terminal, how far it is; on a pipe nothing, and no task for it.
 local function progress_line(name)
-  local native = require "llmpool.native"
   local format = require "llmpool.scenario.format"
-  if not native.terminal(2) then return nil, function() end end
-  local shown = false
-  local function show(share, requests)
-    shown = true
-    io.stderr:write(("\r%s: %3.0f %%, %s requests\27[K"):format(name,
-      share * 100, format.count(requests)))
-    io.stderr:flush()
-  end
-  return show, function()
-    if shown then io.stderr:write "\r\27[K" end
-  end
+  if not progress.is_seen() then return nil, function() end end
+  local show, clear = progress.line(name)
+  return function(share, requests)
+    show(share, 1, format.count(requests) .. " requests")
+  end, clear
 end
 
 -- How a policy is called in a table: the name, or the file without the path.

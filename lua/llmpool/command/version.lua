@@ -6,6 +6,6 @@ return {
   usage = "",
   summary = "show the versions of the program and of Lua",
   details = [[
-The same as --version. (-v shows the line that lua shows.)
+The same as --version, and as -v where nothing else is asked for.
 ]],
 }
