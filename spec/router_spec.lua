@@ -400,6 +400,23 @@ describe("a deadline", function()
     end)
   end)
 
+  it("that a client misses is counted against it", function()
+    local a = scripted("a", { after = 60, text = "1", connect = 60 })
+    a.breaker = { failures = 2, open = 30 }
+    local models = { { "m", a, scripted("b", {}) } }
+    for _, method in ipairs { "generate", "stream" } do
+      simulate(models, { policy = { model = "m", timeout = 3,
+        client = "a" } }, function(router, pool)
+        for _ = 1, 2 do pcall(router[method], router, "q") end
+        local state = pool:clients("m")[1].state
+        assert.equal("open", state)
+        assert.matches("m/a .*open .* s more .*but it is open",
+          tostring(router:explain "q"))
+        assert.is_true(pool:clients("m")[1].error_rate > 0)
+      end)
+    end
+  end)
+
   it("is told to the client", function()
     local a = scripted("a", {})
     simulate({ { "m", a } }, { policy = { model = "m", timeout = 3, first = 1,

@@ -127,6 +127,18 @@ describe("least_busy", function()
     end)
   end)
 
+  it("counts leases against slots", function()
+    local big, small = scripted("big", { after = 1 }),
+      scripted("small", { after = 1 })
+    big.slots, small.slots = 3, 1
+    simulate({ { "m", big, small } }, "least_busy", function(router)
+      llmpool.scope(function(scope)
+        for _ = 1, 4 do scope:spawn(router.generate, router, "q") end
+      end)
+      assert.same({ 3, 1, 1.0 }, { #big.calls, #small.calls, llmpool.now() })
+    end)
+  end)
+
   it("waits for whoever comes free first when all are busy", function()
     local a, b = scripted("a", { after = 10 }), scripted("b", { after = 3 })
     simulate({ { "m", a }, { "n", b } }, policy "least_busy" { "m", "n" },

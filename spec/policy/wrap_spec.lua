@@ -249,8 +249,9 @@ end)
 
 describe("tenant_shares", function()
   -- every tenant always has `each` requests waiting; who is served in `time`
-  local function serve(made, tenants, time)
+  local function serve(made, tenants, time, slots)
     local a = scripted("a", { after = 1 })
+    a.slots = slots
     local served, sequence = {}, {}
     simulate({ { "m", a } }, made, function(router)
       llmpool.scope(function(scope)
@@ -312,6 +313,13 @@ describe("tenant_shares", function()
       llmpool.sleep(10)
       assert.equal("x y x y x y x y", table.concat(sequence, " "))
     end)
+  end)
+
+  it("uses all slots there are", function()
+    local served = serve(policy "tenant_shares" { "m" }, { { "x" }, { "y" } },
+      50, 4)
+    near(100, served.x, 0.06)
+    near(100, served.y, 0.06)
   end)
 
   it("weighs by tokens if it is told to", function()

@@ -33,9 +33,13 @@ local function rank_of(plan, model, client)
   end
 end
 
+-- At rest, out of service, or with its breaker open; until when, if known.
 local function state_of(client, now)
-  if client.state == "resting" then
-    return ("rests %.3g s more"):format(math.max(0, client.rest_until - now))
+  if client.resting > 0 and client.free == 0 then
+    local left = client.rest_until - now
+    if left <= 0 then return client.state end
+    return ("%s %.3g s more"):format(client.state == "resting" and "rests"
+      or client.state, left)
   end
   if client.free == 0 and client.lent > 0 then
     return ("busy, %d of %d lent"):format(client.lent, client.slots)
@@ -55,7 +59,10 @@ end
 local function why(rank, preference, client, note)
   if not rank then return note and note.why or "not in the plan" end
   local place = rank == 1 and "first" or "attempt " .. rank
-  if client.state == "resting" then return place .. ", but it rests" end
+  if client.resting > 0 and client.free == 0 and client.lent == 0 then
+    return place .. ", but it " .. (client.state == "resting" and "rests"
+      or "is " .. client.state)
+  end
   if client.free == 0 then return place .. ", once it is free" end
   if preference > 1 then return place .. ", if the preferred is busy" end
   return note and note.why and place .. ": " .. note.why or place

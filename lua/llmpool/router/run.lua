@@ -9,6 +9,7 @@
 -- through the same plan, and the first that commits ends the other.
 
 local failure = require "llmpool.router.failure"
+local health = require "llmpool.health"
 local kinds = require "llmpool.router.kinds"
 local lanes = require "llmpool.router.lanes"
 local native = require "llmpool.native"
@@ -127,14 +128,23 @@ local function call_options(attempt, left)
                        idle = attempt.idle } }
 end
 
+-- The client was too slow for the plan: that is counted against it, as if its
+-- provider had said so itself.
+local function blame(client, err)
+  pcall(client.report, client, health.of_error(err))
+end
+
+run.blame = blame
+
 -- A timeout that `within` raised, as a provider would.
-local function as_provider(err, record, left, started)
+local function as_provider(client, err, record, left, started)
   if left and kind_of(err) == "timeout" and now() - started >= left then
     local object = failure.object("timeout_total",
       ("client \"%s\" of \"%s\": no answer within %g s"):format(record.client,
         record.model, left))
     object.client, object.model, object.retryable = record.client,
       record.model, true
+    blame(client, object)
     return object
   end
   return err
@@ -164,7 +174,7 @@ local function generate(r, lane, attempt, record)
   local ok, text, response = within(left, client.generate, client, r.request,
     call_options(attempt, left))
   if not ok then
-    return false, record, as_provider(text, record, left, since)
+    return false, record, as_provider(client, text, record, left, since)
   end
   record.latency = now() - since
   return true, text, response
@@ -281,8 +291,7 @@ function run.after(r, lane, attempt, record, err)
 end
 
 run.time_left, run.ask_for, run.within = time_left, ask_for, within
-run.call_options, run.as_provider, run.no_client =
-  call_options, as_provider, no_client
+run.call_options, run.no_client = call_options, no_client
 source.bind(run)
 
 return run
