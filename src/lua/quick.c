@@ -30,10 +30,11 @@ static bool is_own_ground(lua_State *L, const Worker *worker,
   return !task->cancelled && (task->scope == NULL || !task_is_cancelled(task));
 }
 
-/* A model that this state has asked for before and that needs no hooks. */
+/* A model that this state has asked for before and that needs no hooks. The
+** youngest of its name comes first: older ones were unregistered. */
 static llm_model *find_model(lua_State *L, const LuaPool *pool) {
   const void *key = lua_topointer(L, MODEL);
-  for (uint32_t i = 0; i < pool->known_count; i++) {
+  for (uint32_t i = pool->known_count; i-- > 0;) {
     llm_model *model = pool->known[i].model;
     if (pool->known[i].key != key) continue;
     const ModelInfo *info = llm_model_user(model);
