@@ -308,7 +308,7 @@ typedef struct llm_ask {
   ** and the list must live until READY or FAILED. */
   const char *const *prefer;
   const char *const *exclude; /* ids of clients that it must not be */
-  uint32_t n_prefer, n_exclude;
+  uint16_t n_prefer, n_exclude;
   uint64_t tokens; /* estimated, of the request; 0: unknown */
   uint8_t priority;
   bool now; /* never wait: LLM_TIMEOUT instead of LLM_WAIT */
@@ -331,7 +331,7 @@ struct llm_lease {
   uint64_t tokens;     /* asked for; while held: what is reserved */
   int64_t retry_at_ns; /* with RESTING: when this ask could be served; or 0 */
   const char *const *prefer, *const *exclude;
-  uint32_t n_prefer, n_exclude;
+  uint16_t n_prefer, n_exclude;
   uint32_t n_models;
   uint16_t flags;
   uint8_t step; /* an llm_step */

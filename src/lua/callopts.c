@@ -118,6 +118,8 @@ static void check_ids(lua_State *L, int argument, const char *name,
                                "got a %s"
                              : "%s must be a list of clients' ids, got a %s",
                name);
+  if (lua_rawlen(L, -1) > UINT16_MAX)
+    bad_option(L, argument, "%s has more than 65535 ids (it is a %s)", name);
   for (lua_Integer i = 1; i <= (lua_Integer)lua_rawlen(L, -1); i++) {
     if (lua_rawgeti(L, -1, i) != LUA_TSTRING)
       bad_option(L, argument, "%s must have clients' ids in it, got a %s",
@@ -126,7 +128,7 @@ static void check_ids(lua_State *L, int argument, const char *name,
   }
 }
 
-static size_t size_of_ids(lua_State *L, int index, uint32_t *count) {
+static size_t size_of_ids(lua_State *L, int index, uint16_t *count) {
   size_t bytes = 0;
   *count = 0;
   if (lua_isnil(L, index)) return 0;
@@ -140,7 +142,7 @@ static size_t size_of_ids(lua_State *L, int index, uint32_t *count) {
     bytes += lua_rawlen(L, -1) + 1;
     lua_pop(L, 1);
   }
-  *count = (uint32_t)n;
+  *count = (uint16_t)n;
   return bytes;
 }
 
@@ -169,7 +171,7 @@ static void keep_ids(lua_State *L, int index, llm_ask *ask) {
   int prefer = lua_gettop(L) - 1, exclude = prefer + 1;
   size_t bytes = size_of_ids(L, prefer, &ask->n_prefer);
   bytes += size_of_ids(L, exclude, &ask->n_exclude);
-  uint32_t count = ask->n_prefer + ask->n_exclude;
+  uint32_t count = (uint32_t)ask->n_prefer + ask->n_exclude;
   const char **ids = lua_newuserdatauv(L, count * sizeof *ids + bytes, 0);
   char *text = (char *)(ids + count);
   text = copy_ids(L, prefer, ids, ask->n_prefer, text);
