@@ -7,8 +7,9 @@ local function load_one(name, settings)
   return scenario.load("scripts/scenarios/" .. name .. ".lua", settings)
 end
 
-local names = { "rush_hour", "outage", "slow_first_token", "noisy_tenant",
-                "cut_streams", "thundering_retry" }
+local names = { "rush_hour", "outage", "slow_first_token", "key_revoked",
+                "rate_limit_wall", "noisy_tenant", "cut_streams",
+                "thundering_retry" }
 
 describe("the scenario #once", function()
   for _, name in ipairs(names) do
@@ -37,6 +38,10 @@ describe("the scenario #once", function()
 
   it("cut_streams is answered whole if it is kept back", function()
     load_one("cut_streams", { commit = "end" }):verify()
+  end)
+
+  it("rate_limit_wall is hit by a pool that does not know of it", function()
+    load_one("rate_limit_wall", { knows = false }):verify()
   end)
 
   it("noisy_tenant is unfair first come, first served", function()

@@ -232,13 +232,19 @@ static int k_generated(lua_State *L, int status, lua_KContext ctx) {
   return lua_error(L);
 }
 
+/* A failure that a provider has told needs no traceback, and a traceback costs
+** more than the request; a bug does. */
+static int keep_of_bugs(lua_State *L) {
+  return error_kind(L, 1) ? 1 : keep_traceback(L);
+}
+
 /* stack: client args... instance method */
 int call_generate(lua_State *L) {
   lua_insert(L, 2);
   lua_insert(L, 3); /* stack: client method instance args... */
   lua_pushinteger(L, (lua_Integer)world_now(binding_of(L)->worker->world));
   lua_insert(L, BEGAN);
-  lua_pushcfunction(L, keep_traceback);
+  lua_pushcfunction(L, keep_of_bugs);
   lua_insert(L, MESSAGES);
   int status = lua_pcallk(L, lua_gettop(L) - MESSAGES - 1, LUA_MULTRET,
                           MESSAGES, 0, k_generated);

@@ -212,10 +212,13 @@ static void push_client_record(lua_State *L, const Record *r,
   set_count(L, "lends", c->lends);
   set_number(L, "busy", c->busy);
   set_number(L, "rest", c->rest);
+  set_number(L, "broken", c->broken);
   push_area(L, c->busy_in, n);
   lua_setfield(L, -2, "busy_in");
   push_area(L, c->rest_in, n);
   lua_setfield(L, -2, "rest_in");
+  push_area(L, c->broken_in, n);
+  lua_setfield(L, -2, "broken_in");
 }
 
 /* (record) -> all that it knows, as a table */

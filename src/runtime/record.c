@@ -82,6 +82,7 @@ static RecordClient *add_client(Record *r, const char *key, uint32_t model) {
   client->name = name;
   client->key = key;
   client->model = model;
+  client->broken_since_ns = LLM_FOREVER;
   client->hash = hash_text(key);
   r->clients[r->client_count++] = client;
   return client;
@@ -227,6 +228,7 @@ static void stretch(Record *r, int64_t until_ns) {
     for (uint32_t i = 0; i < r->client_count; i++) {
       halve(r->clients[i]->busy_in);
       halve(r->clients[i]->rest_in);
+      halve(r->clients[i]->broken_in);
     }
   }
 }
@@ -303,6 +305,17 @@ static void on_resting(Record *r, const llm_event *e, RecordClient *c) {
   c->rest_until_ns = until;
 }
 
+/* Out of service, or its breaker is open: from the first word of it on. */
+static void on_broken(const llm_event *e, RecordClient *c) {
+  if (c && c->broken_since_ns == LLM_FOREVER) c->broken_since_ns = e->time_ns;
+}
+
+static void on_mended(Record *r, int64_t now_ns, RecordClient *c) {
+  if (c == NULL || c->broken_since_ns == LLM_FOREVER) return;
+  c->broken += add_span(r, c->broken_in, c->broken_since_ns, now_ns, 1);
+  c->broken_since_ns = LLM_FOREVER;
+}
+
 static void keep(Record *r, const llm_event *e, uint32_t model,
                  uint32_t client) {
   if (r->log_count >= r->log_limit) return;
@@ -353,6 +366,12 @@ static void take(Record *r, const llm_event *e, uint32_t source) {
   case LLM_EV_LENT: on_lent(r, e, m, c, source); break;
   case LLM_EV_RETURNED: on_returned(r, e, c); break;
   case LLM_EV_RESTING: on_resting(r, e, c); break;
+  case LLM_EV_DISABLED:
+  case LLM_EV_OPENED: on_broken(e, c); break;
+  case LLM_EV_ENABLED:
+  case LLM_EV_HALF_OPEN:
+  case LLM_EV_REPLACED:
+  case LLM_EV_RETIRED: on_mended(r, e->time_ns, c); break;
   case LLM_EV_TIMEOUT:
   case LLM_EV_CANCELLED:
   case LLM_EV_REFUSED:
@@ -440,6 +459,8 @@ void record_close(Record *r, int64_t now_ns) {
   if (now_ns > r->last_ns) r->last_ns = now_ns;
   for (uint32_t i = 0; i < r->model_count; i++)
     set_depth(r, r->models[i], r->models[i]->depth, r->last_ns);
+  for (uint32_t i = 0; i < r->client_count; i++)
+    on_mended(r, r->last_ns, r->clients[i]);
   pthread_mutex_unlock(&r->lock);
 }
 

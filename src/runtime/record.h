@@ -51,9 +51,11 @@ struct RecordClient {
   const char *key;
   uint64_t hash, lends;
   uint32_t model;
-  double busy, rest; /* seconds */
+  double busy, rest, broken; /* seconds */
   int64_t rest_until_ns;
+  int64_t broken_since_ns; /* LLM_FOREVER: it is in service */
   double busy_in[RECORD_BUCKETS], rest_in[RECORD_BUCKETS]; /* seconds */
+  double broken_in[RECORD_BUCKETS];
 };
 
 typedef struct RecordSource RecordSource; /* a pool that is listened to */

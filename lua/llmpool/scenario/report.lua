@@ -73,6 +73,7 @@ local function clients_of(read, run, seconds)
         and client.busy / (seconds * n) or 0,
       rest = client.rest, resting = seconds > 0
         and client.rest / (seconds * n) or 0,
+      broken = seconds > 0 and client.broken / seconds or 0,
     }
   end
   table.sort(clients, report.by_name)

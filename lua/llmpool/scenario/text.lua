@@ -105,7 +105,7 @@ local function clients(out, report, width)
     names[i] = client.model .. "/" .. client.id
   end
   local left = name_width(names, width // 3)
-  local bar = math.max(6, math.min(40, width - left - 32))
+  local bar = math.max(6, math.min(40, width - left - 48))
   out[#out + 1] = ""
   for i, client in ipairs(report.clients) do
     if i > MOST_CLIENTS then
@@ -117,6 +117,9 @@ local function clients(out, report, width)
       .. pad(format.share(client.utilisation), 8, true) .. " busy"
     if client.resting > 0 and width >= 60 then
       line = line .. pad(format.share(client.resting), 8, true) .. " resting"
+    end
+    if client.broken > 0 and width >= 80 then
+      line = line .. pad(format.share(client.broken), 8, true) .. " broken"
     end
     out[#out + 1] = line
   end
