@@ -81,6 +81,7 @@ end
 -- ---- settings ---------------------------------------------------------------
 
 local given -- the settings of the script that is being loaded
+local loading = false
 
 local function convert(name, text, default)
   local kind = type(default)
@@ -130,10 +131,50 @@ local function declare(t, level)
   return setmetatable(check.scenario(t, level + 1), Scenario)
 end
 
---- Declares a scenario; raises on what is wrong with it.
+-- busted's describe and it, if the caller is a spec file's own chunk.
+local function spec_functions(level)
+  local info = debug.getinfo(level + 1, "Sf")
+  if loading or not info or info.what ~= "main" then return nil end
+  local name, env = debug.getupvalue(info.func, 1)
+  if name ~= "_ENV" or type(env) ~= "table" then return nil end
+  local describe, it = env.describe, env.it
+  if describe and it and package.loaded.luassert then return describe, it end
+end
+
+-- A test for each expectation of one run.
+local function announce(made, describe, it)
+  describe("scenario " .. made.name, function()
+    local report
+    local function result(i)
+      report = report or made:run()
+      return report.expected[i]
+    end
+    for i, entry in ipairs(made.expect) do
+      it(entry.text, function()
+        local judged = result(i)
+        require "luassert"(judged.ok, judged.message)
+      end)
+    end
+    if #made.expect == 0 then it("runs", function() made:run() end) end
+  end)
+end
+
+-- Between the script and here: the function that is called, and its frame of C.
+local function declare_and_announce(t)
+  local made = declare(t, 4)
+  local describe, it = spec_functions(4)
+  if describe then announce(made, describe, it) end
+  return made
+end
+
+--- Declares a scenario; raises on what is wrong with it. In a file that busted
+-- runs, each expectation is a test.
 -- @param t table: name, models, traffic, and more (see the page simulation)
 -- @return the scenario
-scenario.new = native.framed(function(t) return declare(t, 2) end)
+scenario.new = native.framed(function(t)
+  local made = declare_and_announce(t)
+  return made
+end)
 
 --- Whether a value is a scenario. By name: a spec may load this file twice.
 function scenario.is(value)
@@ -142,11 +183,11 @@ function scenario.is(value)
 end
 
 local function run_chunk(chunk, path, settings)
-  local before = given
-  given = settings
+  local before, outer = given, loading
+  given, loading = settings, true
   local ok, made = pcall(chunk)
   local unused = given
-  given = before
+  given, loading = before, outer
   if not ok then error(made, 0) end
   if not scenario.is(made) then
     error(("%s returns no scenario (%s); end it with: return scenario { ... }")
@@ -193,5 +234,8 @@ function scenario.clients(n, t)
 end
 
 return setmetatable(scenario, {
-  __call = native.framed(function(_, t) return declare(t, 2) end),
+  __call = native.framed(function(_, t)
+    local made = declare_and_announce(t)
+    return made
+  end),
 })

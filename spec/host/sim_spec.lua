@@ -146,6 +146,14 @@ describe("llmpool sim:", function()
     assert.is_true(select(2, help.out:gsub("\n", "")) <= 24)
   end)
 
+  it("takes a scenario as a spec: each expectation is a test", function()
+    host.expect { files = { ["x_spec.lua"] = FILES["fails.lua"] },
+      args = "test -o TAP x_spec.lua", ended = "exit 1", err = "",
+      out = matches("^not ok 1 %- scenario small latency.p95 < 0.5\n.*"
+        .. "expected latency.p95 < 0.5, got 1.*"
+        .. "ok 2 %- scenario small served_rate == 1\n") }
+  end)
+
   it("stops in order when it is interrupted", function()
     host.expect { files = { ["long.lua"] = [[
       return require "llmpool.scenario" { duration = 1e9,

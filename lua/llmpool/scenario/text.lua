@@ -99,13 +99,23 @@ local function name_width(list, most)
   return math.min(longest, most)
 end
 
+-- Columns beside the name and the bar of a client.
+local function extra(report, width)
+  local rests, breaks = 0, 0
+  for _, client in ipairs(report.clients) do
+    if client.resting > 0 and width >= 60 then rests = 16 end
+    if client.broken > 0 and width >= 80 then breaks = 15 end
+  end
+  return 16 + rests + breaks
+end
+
 local function clients(out, report, width)
   local names = {}
   for i, client in ipairs(report.clients) do
     names[i] = client.model .. "/" .. client.id
   end
   local left = name_width(names, width // 3)
-  local bar = math.max(6, math.min(40, width - left - 48))
+  local bar = math.max(6, math.min(40, width - left - extra(report, width)))
   out[#out + 1] = ""
   for i, client in ipairs(report.clients) do
     if i > MOST_CLIENTS then
