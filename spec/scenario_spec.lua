@@ -113,6 +113,36 @@ describe("a run of a scenario", function()
     end
   end)
 
+  it("has the same traffic whatever the policy", function()
+    local s = scenario {
+      duration = 300, traffic = {
+        { "poisson", rate = 1.5, prompt_tokens = { "exponential", mean = 99 } },
+        { "bursts", every = { "exponential", mean = 20 }, size = 5,
+          spread = 3 } },
+      models = {
+        a = { clients = scenario.clients(2, { latency = {
+          "exponential", mean = 1 }, failures = { rate = 0.1 } }) },
+        b = { clients = { { id = "x", latency = 0.1 } } },
+      },
+      policy = "a",
+    }
+    local function arrivals(policy)
+      local list = {}
+      s:run { policy = policy, seed = 3,
+        trace = function(source, started, _, request)
+          list[#list + 1] = ("%.9f %d %s"):format(started, source.number,
+            request.prompt_tokens)
+        end }
+      table.sort(list)
+      return list
+    end
+    local first = arrivals()
+    assert.is_true(#first > 400)
+    assert.same(first, arrivals "b")
+    assert.same(first, arrivals(llmpool.plan { { model = "a" },
+      { model = "b" } }))
+  end)
+
   it("closes the books", function()
     local r = queue():run()
     assert.equal(r.requests, r.served + r.failed.total)
@@ -275,6 +305,35 @@ describe("traffic", function()
     end
     assert.is_true(early / #times > 0.75)
   end)
+
+  it("asks with different keys, tokens and tenants, the same on each run",
+    function()
+      local function seen()
+        local keys, prompts, n = {}, {}, 0
+        scenario {
+          duration = 50, traffic = { "poisson", rate = 10, keys = 5,
+            tenant = "t", prompt_tokens = { "uniform", min = 10, max = 20 } },
+          models = { m = { clients = scenario.clients(20, { latency = 1 }) } },
+          policy = function(request, _, options)
+            n = n + 1
+            keys[n], prompts[n] = options.key, request.prompt_tokens
+            return "m"
+          end,
+        }:run()
+        return table.concat(keys, " "), table.concat(prompts, " "), n
+      end
+      local keys, prompts, n = seen()
+      local k, p = seen()
+      assert.equal(keys, k)
+      assert.equal(prompts, p)
+      for i = 1, 5 do
+        local count = select(2, keys:gsub("key%-" .. i, ""))
+        assert.is_true(math.abs(count / n - 0.2) < 0.06, count)
+      end
+      assert.matches("^key%-%d key%-%d", keys)
+      assert.falsy(keys:find "key%-6")
+      assert.truthy(prompts:find "19" and prompts:find "10")
+    end)
 
   it("waits for its answers where it is closed", function()
     local r = scenario {

@@ -142,20 +142,35 @@ local function launcher(self, source)
   end
 end
 
+-- What this caller sends for a source: mostly the same as for the last one.
+local function kit_of(kits, source)
+  local kit = kits[source]
+  if not kit then
+    kit = table.pack(source.caller())
+    kits[source] = kit
+  end
+  return kit[1], kit[2]
+end
+
 function caller(self, number, at)
   local crew, jobs, wait = self.crew, self.jobs, self.crew.wait
-  local makes, options = {}, {}
+  local kits, last, make, options
   crew:wait_until(at)
   repeat
     local source = jobs[number]
-    local arrival, make = source.arrival, makes[source]
+    local arrival = source.arrival
     if arrival then source.arrival = nil end
     source.launch()
-    if make == nil then
-      make, options[source] = source.caller()
-      makes[source] = make
+    if source ~= last then
+      if not last then
+        make, options = source.caller()
+      else
+        kits = kits or {}
+        make, options = kit_of(kits, source)
+      end
+      last = source
     end
-    source.serve(make, options[source], arrival)
+    source.serve(make, options, arrival)
   until not wait(crew, number)
 end
 

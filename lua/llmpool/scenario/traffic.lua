@@ -286,8 +286,7 @@ local function maker(source, fill)
 end
 
 -- The options of a call of the router's, or a function (arrival) -> them.
-local function options_maker(source, stream)
-  local keys = source.keys and stream "keys"
+local function options_maker(source, keys)
   local fixed = { tenant = source.tenant, tags = source.tags,
                   timeout = source.timeout, priority = source.priority }
   if source[1] == "replay" then
@@ -321,15 +320,20 @@ function traffic.source(source, number)
       local function own(purpose)
         return native.stream(("%s%s/%d"):format(prefix, purpose, caller))
       end
-      return maker(source, filler(source, own)), options_maker(source, own),
+      return maker(source, filler(source, own)),
+        options_maker(source, source.keys and own "keys"),
         source.think and distribution.drawer(source.think, own "think")
     end
     return self
   end
   self.next = when[source[1]](source, stream)
   local fill = filler(source, stream)
+  local keys = source.keys and stream "keys"
+  local request, options = maker(source, fill), options_maker(source, keys)
+  local varies = type(request) == "function" or type(options) == "function"
   function self.caller()
-    return maker(source, fill), options_maker(source, stream)
+    if not varies then return request, options end
+    return maker(source, fill), options_maker(source, keys)
   end
   return self
 end
