@@ -329,10 +329,10 @@ function traffic.source(source, number)
   self.next = when[source[1]](source, stream)
   local fill = filler(source, stream)
   local keys = source.keys and stream "keys"
-  local request, options = maker(source, fill), options_maker(source, keys)
-  local varies = type(request) == "function" or type(options) == "function"
+  local same, options = maker(source, fill), options_maker(source, keys)
+  local varies = type(same) == "function" or type(options) == "function"
   function self.caller()
-    if not varies then return request, options end
+    if not varies then return same, options end
     return maker(source, fill), options_maker(source, keys)
   end
   return self
