@@ -160,6 +160,27 @@ describe("a run of a scenario", function()
     assert.is_true(math.abs(r.clients[1].busy + r.clients[2].busy
       - (r.latency.mean - r.wait.mean) * r.requests) < 1e-3)
   end)
+
+  it("takes a model that is its list of clients", function()
+    local clients = { { id = "a", latency = 1 } }
+    local function hash(m)
+      return scenario { models = { m = m }, traffic = { "constant", rate = 1 },
+                        duration = 5 }:run().hash
+    end
+    assert.equal(hash { clients = clients }, hash(clients))
+  end)
+
+  it("counts a caller in the lines of several models once", function()
+    local clients = { { id = "a", latency = { "exponential", mean = 1 } } }
+    local r = scenario {
+      models = { one = { clients = clients }, two = { clients = clients } },
+      traffic = { "poisson", rate = 1.6 }, duration = 2000,
+      policy = function() return { { model = { "one", "two" } } } end,
+    }:run()
+    assert.is_true(r.queue.mean > 1)
+    assert.is_true(math.abs(r.queue.mean
+      / (r.requests / r.seconds * r.wait.mean) - 1) < 1e-6)
+  end)
 end)
 
 -- Erlang's C: the mean wait of M/M/c, in service times.

@@ -189,18 +189,21 @@ static uint32_t line_leave(RecordLine *line, uint64_t ask, uint32_t source) {
   return model;
 }
 
-static void line_join(Record *r, uint64_t ask, uint32_t source,
+/* True: it stands in a line from now on. A caller who waits for several models
+** is one caller, in the line of the first. */
+static bool line_join(Record *r, uint64_t ask, uint32_t source,
                       uint32_t model) {
   RecordLine *line = &r->line;
   if (line->count * 2 >= line->size && !line_grow(line)) {
     r->out_of_memory = true;
-    return;
+    return false;
   }
   struct RecordWait *w = &line->waits[slot_of(line, ask, source)];
-  if (w->ask != 0) return; /* again, after a client that failed its check */
+  if (w->ask != 0) return false; /* another model, or again after a check */
   *w = (struct RecordWait){ask, source, model};
   line->count++;
   if (line->count > r->deepest) r->deepest = (uint32_t)line->count;
+  return true;
 }
 
 /* ---- areas over time --------------------------------------------------- */
@@ -359,9 +362,8 @@ static void take(Record *r, const llm_event *e, uint32_t source) {
   keep(r, e, model, client);
   switch (e->kind) {
   case LLM_EV_QUEUED:
-    if (m == NULL) break;
-    line_join(r, e->ask, source, model);
-    set_depth(r, m, m->depth + 1, e->time_ns);
+    if (m && line_join(r, e->ask, source, model))
+      set_depth(r, m, m->depth + 1, e->time_ns);
     break;
   case LLM_EV_LENT: on_lent(r, e, m, c, source); break;
   case LLM_EV_RETURNED: on_returned(r, e, c); break;

@@ -86,7 +86,8 @@ local scenario = {}
 ---@class llmpool.scenario_spec
 ---@field name? string
 ---@field about? string
----@field models table name -> {clients = list, options? = table, live? = list}
+---@field models table name -> a list of clients, or {clients = list,
+--- options? = table, live? = list}
 ---@field traffic llmpool.traffic | llmpool.traffic[]
 ---@field policy? function | table | string a function, a plan, a name, a file
 ---@field make_policy? fun(): any makes one that remembers, anew for each run

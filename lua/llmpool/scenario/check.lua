@@ -71,6 +71,10 @@ local function model(name, given, level)
     fields.bad(level + 1, "%s must be a table {clients = {...}}, got %s", what,
       type(given))
   end
+  -- the list alone, as register_model takes it
+  if given[1] ~= nil and next(given, #given) == nil then
+    given = { clients = given }
+  end
   fields.check(given, model_known, what, level + 1)
   if type(given.clients) ~= "table" or #given.clients == 0 then
     fields.bad(level + 1, "%s has no clients: give it one, as in clients = "
