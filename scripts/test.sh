@@ -297,6 +297,10 @@ readme() {
 
 prepare_packages test
 
+# The servers that the tests start are on this machine.
+unset http_proxy https_proxy all_proxy no_proxy
+unset HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY
+
 # The specs that say something else in another interpreter; those of spec/host
 # start the program themselves.
 shared_specs() { find spec -name '*_spec.lua' ! -path 'spec/host/*' | sort; }
