@@ -50,11 +50,6 @@ local function state_of(pool)
 end
 
 describe("after a failure", function()
-  if not llmpool.new().disable_client then
-    pending "this build's clients neither rest nor leave service by themselves"
-    return
-  end
-
   for i, row in ipairs(ROWS) do
     for how, ask in pairs { whole = generate, streamed = stream_through } do
       it(("%d, %s, its client is %s and another serves"):format(i, how,
