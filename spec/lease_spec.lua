@@ -270,6 +270,24 @@ describe("get_client", function()
 end)
 
 -- The design's list of what the pool must survive, where it needs Lua.
+describe("generate", function()
+  it("counts the wait for a client in the timings", function()
+    llmpool.simulate({}, function()
+      local pool = llmpool.new()
+      pool:register_model("m", { llmpool.simulated { id = "a", latency = 1 } })
+      local first = llmpool.spawn(pool.generate, pool, "m", "q")
+      local second = llmpool.spawn(pool.generate, pool, "m", "q")
+      local _, response = first:join()
+      assert.same({ queued = 0, connected = 0, first = 1, total = 1 },
+        response.timings)
+      _, response = second:join()
+      assert.same({ queued = 1, connected = 1, first = 2, total = 2 },
+        response.timings)
+      ledger.settled(pool)
+    end)
+  end)
+end)
+
 describe("a lease survives", function()
   it("every kind of error in its callback (admission 29)", function()
     local pool = surface.pool()

@@ -231,7 +231,7 @@ describe("a simulated failure", function()
   for kind, expected in pairs {
     bad_request = { 400, false, 0.05 }, context_length = { 400, false, 0.05 },
     content_filter = { 400, false, 0.05 }, auth = { 401, true, 0.05 },
-    billing = { 402, true, 0.05 }, not_found = { 404, false, 0.05 },
+    billing = { 402, true, 0.05 }, not_found = { 404, true, 0.05 },
     too_large = { 413, false, 0.05 }, rate_limit = { 429, true, 0.05 },
     quota_day = { 429, true, 0.05 }, server = { 500, true, 0.05 },
     overloaded = { 529, true, 0.05 }, timeout_connect = { nil, true, 5 },

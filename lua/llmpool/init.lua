@@ -37,6 +37,20 @@ methods.add_client = registration.add_client
 methods.replace_client = registration.replace_client
 methods.clients = registration.clients
 
+local now = native.now
+local INSTANT = 0.0001 -- seconds; less than this was no wait
+
+-- What generate returned, unchanged but for the timings of a response.
+local function after_wait(waited, ...)
+  if waited > INSTANT then
+    local response = select(2, ...)
+    if type(response) == "table" then
+      streams.shift(response.timings, waited)
+    end
+  end
+  return ...
+end
+
 --- Lends a client of the model for one request and returns its answer.
 -- @param model string or list of strings; the first that is free serves
 -- @param request string or table: what the client's generate takes
@@ -44,8 +58,9 @@ methods.clients = registration.clients
 -- id or a list of them), exclude (a list of ids), tokens (estimated)
 -- @return the text, and the whole response; raises as get_client does
 function methods.generate(pool, model, request, options)
+  local asked = now()
   return pool:get_client(model, function(client)
-    return client:generate(request)
+    return after_wait(now() - asked, client:generate(request))
   end, options)
 end
 

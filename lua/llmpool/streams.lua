@@ -51,7 +51,9 @@ local function over(self, state, err)
   return true
 end
 
-local function shift(timings, waited)
+--- Timings count from the question: the wait for a client comes before what
+-- the client has measured.
+function streams.shift(timings, waited)
   if type(timings) ~= "table" then return end
   for name, value in pairs(timings) do timings[name] = value + waited end
 end
@@ -60,7 +62,7 @@ local function finish(self)
   local inner = self.inner
   local response = type(inner) ~= "function" and inner.response or nil
   if type(response) == "table" then
-    if self.waited then shift(response.timings, self.waited) end
+    if self.waited then streams.shift(response.timings, self.waited) end
     self.response = response
   end
   over(self, "ended")
