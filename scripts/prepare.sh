@@ -44,6 +44,8 @@ missing_for() {
   need libuv1-dev has_library libuv
   need libreadline-dev has_library readline
   need libcurl4-openssl-dev has_library libcurl
+  # without them no https: libcurl only recommends them
+  need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
   if [ "$1" = test ]; then
     need libcmocka-dev has_library cmocka
     need lua5.4 has lua5.4

@@ -94,9 +94,9 @@ local function run(block, directory)
   write(script, block.text)
   local name = directory and file_name(block)
   if name then write(directory .. "/" .. name, block.text) end
-  local command = block.language == "sh" and "sh -e" or program
+  local command = block.language == "sh" and "sh -e" or "'" .. program .. "'"
   local ok, _, status = os.execute(string.format(
-    "cd %s && PATH=%s:$PATH %s %s >%s 2>%s </dev/null", directory or ".",
+    "cd %s && PATH='%s':\"$PATH\" %s %s >%s 2>%s </dev/null", directory or ".",
     program:match "^(.*)/", command, name or script, out, err))
   local printed, complaints = read(out), read(err)
   os.remove(script)

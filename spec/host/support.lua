@@ -43,15 +43,16 @@ local bin = os.getenv "LLMPOOL_BIN" or os.getenv "LLMPOOL"
 -- For setup: a place for the runs, and both programs under the name `lua`.
 function M.open()
   M.top = capture "mktemp -d"
-  M.program = capture("realpath " .. quote(bin))
-  local function link(name, target)
-    local path = M.top .. "/" .. name .. "/lua"
+  local self = quote(capture("realpath " .. quote(bin)))
+  local function link(name, target, as)
+    local path = M.top .. "/" .. name .. "/" .. as
     assert(os.execute(("mkdir %s/%s && ln -s %s %s"):format(
       M.top, name, target, path)))
     return path
   end
-  M.ours = link("ours", quote(M.program))
-  M.theirs = link("theirs", '"$(command -v lua5.4)"')
+  M.program = link("self", self, "llmpool") -- without a space in its path
+  M.ours = link("ours", self, "lua")
+  M.theirs = link("theirs", '"$(command -v lua5.4)"', "lua")
 end
 
 function M.close()

@@ -107,7 +107,7 @@ describe("scripts/chat.lua #host", function()
     host.open()
     finally(host.close)
     local terminal <close> = tmux.open {
-      args = here .. "/scripts/chat.lua", env = openai(),
+      args = "'" .. here .. "/scripts/chat.lua'", env = openai(),
     }
     terminal:prompt()
     mock.next { text = "one two three", wait_piece = 30 }
