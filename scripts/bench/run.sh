@@ -222,15 +222,17 @@ has_curl() { [ -x "$build/bench/curl_multi" ]; }
 # A server in the background, whose port is written into $work/port: stopped
 # again by stop_server. Its standard input stays open as long.
 start_nginx() {
-  port=$((20000 + $$ % 20000))
   mkdir -p "$work/nginx"
-  sed -e "s/PORT/$port/" scripts/bench/nginx.conf >"$work/nginx/nginx.conf"
-  PATH=$PATH:/usr/sbin nginx -p "$work/nginx" -c nginx.conf \
-    2>"$work/nginx/errors" &
-  server=$!
-  for _ in 1 2 3 4 5 6 7 8 9 10; do
-    [ ! -s "$work/nginx/nginx.pid" ] || return 0
-    sleep 0.1
+  first=$((20000 + $$ % 10000)) # below the ports that connections take
+  for port in $(seq $first 7 $((first + 70))); do
+    sed -e "s/PORT/$port/" scripts/bench/nginx.conf >"$work/nginx/nginx.conf"
+    PATH=$PATH:/usr/sbin nginx -p "$work/nginx" -c nginx.conf \
+      2>"$work/nginx/errors" &
+    server=$!
+    while kill -0 "$server" 2>/dev/null; do
+      [ ! -s "$work/nginx/nginx.pid" ] || return 0
+      sleep 0.1
+    done
   done
   die "nginx does not start: $(cat "$work/nginx/errors")"
 }
