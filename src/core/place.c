@@ -35,7 +35,6 @@ llm_place *llm_place_new(llm_key *key, void *spec, void *instance) {
   place->key = key;
   place->state = LLM_P_VACANT;
   place->reason = LLM_FIRST;
-  place->generation = key->model->generation;
   if (key->is_limited) place->marks = LLM_MARK_LIMITED;
   place->jitter = key->id->hash ^ key->model->name->hash;
   place->spec = spec;

@@ -77,6 +77,7 @@ static void mark_entry(llm_place *place) {
   place->state = LLM_P_BUSY;
   place->marks |= LLM_MARK_ENTER;
   place->reason = LLM_FIRST;
+  place->generation = place->model->generation;
   place->key->in_service++;
   place->model->in_service++;
   place->model->away++;

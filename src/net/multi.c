@@ -79,7 +79,8 @@ static Socket *socket_at(Multi *m, curl_socket_t fd) {
   return &m->sockets[index];
 }
 
-static bool watch(Multi *m, curl_socket_t fd, Socket *s, unsigned events) {
+static bool watch_in_epoll(Multi *m, curl_socket_t fd, Socket *s,
+                           unsigned events) {
   struct epoll_event event = {.events = events, .data = {.fd = fd}};
   int how = events == 0       ? EPOLL_CTL_DEL
             : s->watched == 0 ? EPOLL_CTL_ADD
@@ -103,7 +104,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *data,
   if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT) s->wanted |= EPOLLOUT;
   /* one of ours may stay watched for what it is wanted for next */
   unsigned lazily = s->ours && s->wanted == 0 && s->watched ? EPOLLIN : 0;
-  bool watched = watch(m, fd, s, s->wanted | lazily);
+  bool watched = watch_in_epoll(m, fd, s, s->wanted | lazily);
   if (what != CURL_POLL_REMOVE) return watched ? 0 : -1;
   /* One that was still connecting curl has closed by itself before. A refusal
   ** would leave its own table with a request that is freed next. */
@@ -142,7 +143,8 @@ static void on_event(Multi *m, const struct epoll_event *event) {
   if (event->events & EPOLLOUT) events |= CURL_CSELECT_OUT;
   if (event->events & EPOLLERR) events |= CURL_CSELECT_ERR;
   if (s->wanted == 0)
-    watch(m, fd, s, 0); /* nobody's: curl looks when it uses it again */
+    watch_in_epoll(m, fd, s,
+                   0); /* nobody's: curl looks when it uses it again */
   else
     act(m, fd, events);
 }
