@@ -5,9 +5,9 @@
 ** not see: a thread that gets the number again then seems to race with the one
 ** that had it before. So calls that libuv makes are not looked at.
 **
-** curl closes a socket that was still connecting without telling, and later
-** takes it back from us (multi.c, watch_in_epoll): by then its number may be another
-** thread's. It is not in our epoll set any more, so nothing happens to it.
+** curl closes a socket that was still connecting without telling, and has it
+** taken out of our epoll set later (multi.c, watch_in_epoll). By then its number
+** may be another thread's; the set does not have that, so nothing happens.
 **
 ** Debian's liblua leaves its C frames by glibc's checked longjmp, which the
 ** sanitizer does not see either: its copy of the stack would grow by some
