@@ -137,8 +137,11 @@ function stream:close() end
 ---@class llmpool.piece
 ---@field text? string
 ---@field reasoning? string what was thought, where it is told
+---@field refusal? string what of the text refuses to answer
 ---@field tool_calls? table[] fragments: {index=, id=, ["function"]={name=,
---- arguments=}}; id and name come first, the arguments' text in parts
+--- arguments=}}; id and name come first, the arguments' text in parts; the
+--- index is the call's, from 0 in their order
+---@field logprobs? table
 ---@field finish_reason? string
 ---@field usage? llmpool.usage
 ---@field index? integer of another choice than the first
@@ -173,7 +176,10 @@ function stream:close() end
 ---@field text string
 ---@field reasoning? string what was thought, where it is told
 ---@field tool_calls? table[] {id=, type="function", ["function"]={name=,
---- arguments=}}, the arguments being JSON text
+--- arguments=}}, the arguments being JSON text; {id=, type="custom",
+--- custom={name=, input=}} of a custom tool
+---@field refusal? string why it was not answered; it is the text, too
+---@field logprobs? table {content={...}}, where they were asked for
 ---@field finish_reason? string stop, length, tool_calls, content_filter, ...
 ---@field usage? llmpool.usage
 ---@field model string as the provider calls it

@@ -6,6 +6,7 @@
 -- is read leniently, since every server leaves out something else. Sending,
 -- errors and timeouts are upstream.lua's.
 
+local calls = require "llmpool.providers.openai_calls"
 local request = require "llmpool.providers.request"
 local usage = require "llmpool.providers.usage"
 
@@ -81,27 +82,30 @@ local function list_or_nil(value)
   return type(value) == "table" and #value > 0 and value or nil
 end
 
--- Some servers send the calls of one message without their index.
-local function numbered(calls)
-  if not list_or_nil(calls) then return nil end
-  for i, call in ipairs(calls) do
-    if not given(call.index) then
-      calls[i] = request.copy(call)
-      calls[i].index = i - 1
-    end
-  end
-  return calls
+local function filled(value)
+  return type(value) == "string" and value ~= "" and value or nil
 end
 
-local function piece_of(choice, message)
+local function table_or_nil(value)
+  return type(value) == "table" and value or nil
+end
+
+-- What was refused is the text too: nothing else is said then.
+local function text_of(choice, message)
+  local content = message.content
+  return type(content) == "table" and request.text(content) or filled(content)
+    or filled(message.refusal) or text_or_nil(content)
+    or text_or_nil(choice.text)
+end
+
+-- A choice without an index is known by its place.
+local function piece_of(choice, message, i)
+  local index = given(choice.index) and math.tointeger(choice.index) or i - 1
   return {
-    index = choice.index ~= 0 and math.tointeger(choice.index) or nil,
-    text = type(message.content) == "table" and request.text(message.content)
-      or text_or_nil(message.content) or text_or_nil(message.refusal)
-      or text_or_nil(choice.text),
-    reasoning = text_or_nil(message.reasoning_content)
-      or text_or_nil(message.reasoning),
-    tool_calls = numbered(message.tool_calls),
+    index = index ~= 0 and index or nil, text = text_of(choice, message),
+    refusal = filled(message.refusal),
+    reasoning = filled(message.reasoning_content) or filled(message.reasoning),
+    logprobs = table_or_nil(choice.logprobs),
     finish_reason = text_or_nil(choice.finish_reason),
   }
 end
@@ -122,9 +126,10 @@ function openai.result(body)
   local message = choice and choice.message
   local text = type(message) == "table" and message.content
   if type(text) ~= "string" or text == "" or choice.index ~= 0
-    or not (is_absent(message.tool_calls)
+    or not (is_absent(message.tool_calls) and is_absent(choice.logprobs)
       and is_absent(message.reasoning_content)
-      and is_absent(message.reasoning)) then
+      and is_absent(message.reasoning) and not filled(message.refusal)
+      and choice.finish_reason ~= "error") then
     return nil
   end
   return {
@@ -139,29 +144,54 @@ end
 --- Takes a decoded answer into `answer`; nil and why, where it is none.
 function openai.read(body, answer)
   if not list_or_nil(body.choices) then return nil, "it has no choices" end
-  for _, choice in ipairs(body.choices) do
-    local message = choice.message
-    answer:add(add_whole(piece_of(choice,
-      type(message) == "table" and message or {}), body))
+  for i, choice in ipairs(body.choices) do
+    local message = table_or_nil(choice.message) or {}
+    local piece = piece_of(choice, message, i)
+    local called = list_or_nil(message.tool_calls)
+    piece.tool_calls = called and calls.whole(called)
+    answer:add(add_whole(piece, body))
   end
   return true
+end
+
+--- The error that an answer without one of its own brings in a choice, as
+-- OpenRouter tells that a model behind it has failed; or nil.
+function openai.error_in(body)
+  local choices = table_or_nil(body.choices)
+  local first = choices and choices[1]
+  if type(first) ~= "table" or first.finish_reason ~= "error" then
+    return nil
+  end
+  return table_or_nil(first.error)
+    or { message = "the answer was broken off by an error" }
 end
 
 -- ---- streams ---------------------------------------------------------------
 
 --- Whether the text of an event, no JSON, ends the stream.
-function openai.is_done(data) return data:sub(1, 6) == "[DONE]" end
+function openai.is_done(data) return data:find "^%s*%[DONE%]" ~= nil end
 
---- What a stream's reader remembers from event to event: nothing here.
+--- What a stream's reader remembers from event to event: the calls of each
+-- choice.
 function openai.reader() return {} end
 
+local function fragments_of(state, piece, delta)
+  local list = list_or_nil(delta.tool_calls)
+  if not list then return nil end
+  local index = piece.index or 0
+  state[index] = state[index] or {}
+  return calls.fragments(state[index], list)
+end
+
 --- Puts the pieces of a decoded event into the list.
-function openai.pieces(_, chunk, list)
+function openai.pieces(state, chunk, list)
   local choices = list_or_nil(chunk.choices) or {}
-  for _, choice in ipairs(choices) do
-    local delta = type(choice.delta) == "table" and choice.delta
-      or type(choice.message) == "table" and choice.message or {}
-    list[#list + 1] = piece_of(choice, delta)
+  for i, choice in ipairs(choices) do
+    local delta = table_or_nil(choice.delta) or table_or_nil(choice.message)
+      or {}
+    local piece = piece_of(choice, delta, i)
+    piece.tool_calls = fragments_of(state, piece, delta)
+    list[#list + 1] = piece
   end
   if #choices == 0 and type(chunk.usage) ~= "table" then return end
   list[1] = list[1] or {}

@@ -7,6 +7,7 @@
 
 local answer = require "llmpool.providers.answer"
 local failure = require "llmpool.providers.failure"
+local request = require "llmpool.providers.request"
 
 local streams = {}
 
@@ -37,6 +38,16 @@ local function is_json(reply)
   return kind:find("application/json", 1, true) ~= nil
 end
 
+-- As the calls of a piece are.
+local function numbered(calls)
+  local result = {}
+  for i, call in ipairs(calls or {}) do
+    result[i] = request.copy(call)
+    result[i].index = i - 1
+  end
+  return result[1] and result or nil
+end
+
 -- A server that cannot stream answers at once; Gemini's may send a list.
 local function digest_whole(self, text)
   local body = self.client:decode(self.reply, text)
@@ -47,12 +58,13 @@ local function digest_whole(self, text)
   local result = self.client:read(body, self.asked)
   self.queue[1] = {
     text = result.text ~= "" and result.text or nil,
-    reasoning = result.reasoning, tool_calls = result.tool_calls,
+    reasoning = result.reasoning, refusal = result.refusal,
+    tool_calls = numbered(result.tool_calls), logprobs = result.logprobs,
     finish_reason = result.finish_reason, usage = result.usage,
     id = result.id, model = result.model, raw = body,
     thinking_blocks = result.message.thinking_blocks,
   }
-  self.answer:add(self.queue[1])
+  self.format.read(body, self.answer, self.asked)
   self.last = 1
 end
 
@@ -116,7 +128,7 @@ local function take_in(self, event)
       self.queue[self.last] = piece
     end
   end
-  if ended then self.done = true end
+  if ended then self:ended() end
 end
 
 -- What a decoded event brings goes into the queue. The formats read what is
@@ -124,7 +136,7 @@ end
 function Stream:digest(event)
   local ok, err = pcall(take_in, self, event)
   if ok then return end
-  if err == "not enough memory" then error(err, 0) end
+  if err == "not enough memory" or err == self.failed then error(err, 0) end
   self:fail(failure.new(self.client, "malformed",
     "an event of the stream has another form than its format", self.committed))
 end
@@ -141,18 +153,22 @@ function Stream:truncated()
     or "the stream ended before its first word", self.committed)
 end
 
+-- The last word was said; after nothing else it ends no answer.
+function Stream:ended()
+  if self.answer:is_empty() then self:fail(self:truncated()) end
+  self.done = true
+end
+
 function Stream:take_event(event)
   local format, data = self.format, event.data
   if not data or data == "" then return end
-  if format.is_done and format.is_done(data) then
-    self.done = true
-    return
-  end
+  if format.is_done and format.is_done(data) then return self:ended() end
   local decoded = failure.decode(data)
-  if require "llmpool.providers.upstream".is_error(decoded)
-    or event.event == "error" then
+  local wrong = self.client:error_in(decoded)
+    or event.event == "error" and (decoded or data)
+  if wrong then
     self:fail(failure.refused(self.client, { headers = self.reply.headers,
-      body = decoded or data, committed = self.committed }))
+      body = wrong, committed = self.committed }))
   end
   if type(decoded) ~= "table" then
     self:fail(failure.new(self.client, "malformed", ("an event of the stream "

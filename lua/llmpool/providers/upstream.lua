@@ -136,21 +136,31 @@ end
 
 -- ---- whole answers ---------------------------------------------------------
 
-local function is_error(body)
-  if type(body) ~= "table" then return false end
-  if type(body[1]) == "table" then body = body[1] end
-  return request.given(body.error) or body.type == "error"
+-- JSON's null, false and "" say that there is none.
+local function says_error(value)
+  return request.given(value) and value ~= false and value ~= ""
 end
 
-upstream.is_error = is_error
+--- What a decoded body that came with a good status says of a failure: the
+-- body as failure.lua takes it, or nil.
+function Upstream:error_in(body)
+  if type(body) ~= "table" then return nil end
+  local first = type(body[1]) == "table" and body[1] or body
+  if says_error(first.error) or first.type == "error" then return body end
+  local find = self.format.error_in
+  local found = find and find(first)
+  return found and { error = found }
+end
 
 --- The decoded body of an answer that is none of an error.
 function Upstream:decode(reply, text)
   local body = failure.decode(text)
-  if reply.status >= 300 or is_error(body) then
+  local failed = reply.status >= 300
+  local wrong = failed and body or self:error_in(body)
+  if failed or wrong then
     error(failure.refused(self, {
-      status = reply.status >= 300 and reply.status or nil,
-      headers = reply.headers, body = body == nil and text or body,
+      status = failed and reply.status or nil,
+      headers = reply.headers, body = wrong == nil and text or wrong,
     }), 0)
   end
   if type(body) ~= "table" then

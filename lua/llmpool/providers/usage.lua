@@ -9,8 +9,13 @@ local json = require "llmpool.json"
 
 local usage = {}
 
+local MOST = 2 ^ 53
+
+-- A count that is none (negative, beyond belief) was not told.
 local function integer(value)
-  return math.tointeger(tonumber(value) or nil)
+  local number = tonumber(value)
+  if not number or number < 0 or number > MOST then return nil end
+  return math.floor(number + 0.5)
 end
 
 local function has_null(t)
@@ -43,7 +48,11 @@ function usage.openai(u)
   result.prompt_tokens = integer(u.prompt_tokens)
   result.completion_tokens = integer(u.completion_tokens)
   result.total_tokens = integer(u.total_tokens)
-    or (result.prompt_tokens or 0) + (result.completion_tokens or 0)
+  if not result.total_tokens and (result.prompt_tokens
+    or result.completion_tokens) then
+    result.total_tokens = (result.prompt_tokens or 0)
+      + (result.completion_tokens or 0)
+  end
   return result
 end
 
