@@ -3,7 +3,7 @@
 --
 --   local replies = require "spec.support.replies"
 --   local ok, response = replies.whole("openai", '{"choices": ...}')
---   local ok, response, pieces = replies.stream("openai", { '{...}', "[DONE]" })
+--   local ok, response, pieces = replies.stream("openai", { "{}", "[DONE]" })
 --
 -- ok is false where it raised; response is the error then.
 

@@ -106,6 +106,7 @@ function Answer:add(piece)
   self.usage = piece.usage or self.usage
   self.id, self.model = piece.id or self.id, piece.model or self.model
   self.thinking_blocks = piece.thinking_blocks or self.thinking_blocks
+  self.extra_content = piece.extra_content or self.extra_content
 end
 
 local function calls_of(choice, settle)
@@ -138,7 +139,7 @@ local function message_of(self, result)
     role = "assistant", content = result.text ~= "" and result.text
       or not result.tool_calls and "" or nil,
     tool_calls = result.tool_calls, reasoning_content = result.reasoning,
-    thinking_blocks = self.thinking_blocks,
+    thinking_blocks = self.thinking_blocks, extra_content = self.extra_content,
   }
 end
 

@@ -114,9 +114,15 @@ anthropic.reader = new_state
 
 local events = {}
 
+local function add_usage(state, counts)
+  for name, value in pairs(given(counts) and counts or {}) do
+    if given(value) then state.usage[name] = value end
+  end
+end
+
 function events.message_start(state, data)
   local message = type(data.message) == "table" and data.message or {}
-  for name, value in pairs(message.usage or {}) do state.usage[name] = value end
+  add_usage(state, message.usage)
   return { id = message.id, model = message.model }
 end
 
@@ -132,9 +138,12 @@ function events.content_block_start(state, data)
   state.blocks[data.index or 0] = block
   if is_thinking(block) then
     state.thoughts[#state.thoughts + 1] = block
+    return { reasoning = block.thinking }
   elseif block.type == "tool_use" and block.name ~= state.json_name then
     block.call = state.calls
     return call_piece(state, block.id, block.name, begun(block.input))
+  elseif block.type == "tool_use" then
+    return { text = begun(block.input) }
   elseif block.type == "text" and block.text ~= "" then
     return { text = block.text }
   end
@@ -169,9 +178,7 @@ end
 -- The counts are of the whole so far. Some backends tell only here what was
 -- read.
 function events.message_delta(state, data)
-  for name, value in pairs(given(data.usage) and data.usage or {}) do
-    if given(value) then state.usage[name] = value end
-  end
+  add_usage(state, data.usage)
   local delta = type(data.delta) == "table" and data.delta or {}
   return { finish_reason = finish_of(delta.stop_reason, state),
            usage = usage.anthropic(state.usage),

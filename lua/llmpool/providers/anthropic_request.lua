@@ -75,8 +75,9 @@ local function is_bare(block)
   return block.type == "text"
 end
 
--- A single text goes as a string, as most do.
+-- A single text goes as a string, as most do; and so does nothing.
 local function plain(blocks)
+  if #blocks == 0 then return "" end
   return #blocks == 1 and is_bare(blocks[1]) and blocks[1].text or blocks
 end
 
@@ -100,7 +101,7 @@ local function assistant(message, where)
     and message.thinking_blocks or {}) do
     blocks[#blocks + 1] = block
   end
-  for _, block in ipairs(blocks_of(message.content, where)) do
+  for _, block in ipairs(blocks_of(request.content(message), where)) do
     blocks[#blocks + 1] = block
   end
   add_calls(blocks, message.tool_calls, where)
@@ -188,6 +189,9 @@ end
 -- ---- tools and JSON --------------------------------------------------------
 
 local function tool_of(tool, i)
+  if given(tool.custom) then
+    bad("tools[%d] is a custom tool, which Anthropic has not", i)
+  end
   if tool.type ~= "function" then return tool end -- one of Anthropic's own
   local f = tool["function"]
   if type(f) ~= "table" or type(f.name) ~= "string" then
@@ -202,17 +206,14 @@ end
 
 local CHOICES = { auto = "auto", required = "any", none = "none" }
 
-local function choice_of(choice)
-  if not given(choice) then return nil end
-  if type(choice) == "string" then
-    if not CHOICES[choice] then
-      bad("tool_choice must be auto, required, none or a function, got \"%s\"",
-        choice)
-    end
-    return { type = CHOICES[choice] }
+-- Anthropic's own pass.
+local function choice_of(choice, meant, names)
+  if meant == "function" then return { type = "tool", name = names[1] } end
+  if meant and CHOICES[meant] then return { type = CHOICES[meant] } end
+  if meant or type(choice) ~= "table" or given(choice.custom) then
+    request.bad_choice(choice)
   end
-  if choice.type ~= "function" then return request.copy(choice) end
-  return { type = "tool", name = (choice["function"] or {}).name }
+  return request.copy(choice)
 end
 
 --- The name of the tool whose input is the answer in JSON, or nil.
@@ -221,27 +222,41 @@ function translate.json_name(r)
   return name
 end
 
+-- The answer by a schema is one more tool; one of them must be called.
+local function add_schema(body, r, tools)
+  local schema, name = request.schema(r.response_format)
+  if not schema then return end
+  local kind = body.tool_choice and body.tool_choice.type
+  if #tools == 0 or kind == "none" then
+    body.tool_choice = { type = "tool", name = name }
+  elseif kind ~= "tool" then
+    body.tool_choice = { type = "any" }
+  end
+  tools[#tools + 1] = { name = name, input_schema = schema,
+    description = "Give the answer by calling this tool." }
+  -- thinking and a tool that must be called exclude each other
+  if body.thinking and body.thinking.type ~= "disabled" then
+    body.tool_choice = { type = "auto" }
+  end
+end
+
 local function add_tools(body, r)
+  local meant, names = request.choice(r.tool_choice)
   local tools = {}
-  for i, tool in ipairs(given(r.tools) and r.tools or {}) do
+  for i, tool in ipairs(request.allowed(r.tools, meant ~= "function"
+    and meant and names or nil)) do
     tools[i] = tool_of(tool, i)
   end
-  body.tool_choice = #tools > 0 and choice_of(r.tool_choice) or nil
-  local schema, name = request.schema(r.response_format)
-  if schema then
-    body.tool_choice = #tools == 0 and { type = "tool", name = name }
-      or body.tool_choice or { type = "any" }
-    tools[#tools + 1] = { name = name, input_schema = schema,
-      description = "Give the answer by calling this tool." }
-    -- thinking and a tool that must be called exclude each other
-    if body.thinking and body.thinking.type ~= "disabled" then
-      body.tool_choice = { type = "auto" }
-    end
+  if #tools > 0 and given(r.tool_choice) then
+    body.tool_choice = choice_of(r.tool_choice, meant, names)
   end
+  add_schema(body, r, tools)
   if #tools > 0 then body.tools = tools end
   if r.parallel_tool_calls == false and #tools > 0 then
     body.tool_choice = body.tool_choice or { type = "auto" }
-    body.tool_choice.disable_parallel_tool_use = true
+    if body.tool_choice.type ~= "none" then
+      body.tool_choice.disable_parallel_tool_use = true
+    end
   end
 end
 
@@ -254,19 +269,23 @@ end
 
 -- ---- the rest --------------------------------------------------------------
 
-local BUDGETS = { minimal = 1024, low = 1024, medium = 4096, high = 16384 }
+local BUDGETS = { minimal = 1024, low = 1024, medium = 4096, high = 16384,
+                  xhigh = 24576, max = 32768 }
 
--- What is thought counts as output here, so the room for it is added.
+-- What is thought counts as output here, so the room for it is added. Thinking
+-- leaves no choice of a temperature, and little of top_p.
 local function add_thinking(body, effort)
   if not given(effort) or body.thinking ~= nil or effort == "none" then
     return
   end
   local budget = BUDGETS[effort]
   if not budget then
-    bad("reasoning_effort must be none, minimal, low, medium or high, got %s",
-      tostring(effort))
+    bad("reasoning_effort must be none, minimal, low, medium, high, xhigh or "
+      .. "max, got %s", tostring(effort))
   end
   body.thinking = { type = "enabled", budget_tokens = budget }
+  body.temperature, body.top_k = nil, nil
+  if given(body.top_p) and body.top_p < 0.95 then body.top_p = nil end
   body.max_tokens = body.max_tokens + budget
 end
 

@@ -45,25 +45,32 @@ local FINISHES = {
   RECITATION = "content_filter", BLOCKLIST = "content_filter",
   PROHIBITED_CONTENT = "content_filter", SPII = "content_filter",
   IMAGE_SAFETY = "content_filter", LANGUAGE = "content_filter",
+  IMAGE_PROHIBITED_CONTENT = "content_filter",
+  IMAGE_RECITATION = "content_filter",
 }
 
 local function table_of(value) return type(value) == "table" and value or {} end
 
--- The thought's signature goes with the call and must come back with it.
-local function extra_of(part)
-  if type(part.thoughtSignature) ~= "string" then return nil end
-  return { google = { thought_signature = part.thoughtSignature } }
+local function text_of(value)
+  return type(value) == "string" and value ~= "" and value or nil
+end
+
+-- What must come back as it was given: the signature of the thought behind a
+-- call or a text, and a call's own id.
+local function extra_of(signature, id)
+  if not signature and not id then return nil end
+  return { google = { thought_signature = signature, id = id } }
 end
 
 local function add_call(state, piece, part)
   local call = part.functionCall
-  local index = state.calls
+  local index, id = state.calls, text_of(call.id)
   state.calls = index + 1
   piece.tool_calls = piece.tool_calls or {}
   piece.tool_calls[#piece.tool_calls + 1] = {
-    index = index, type = "function", extra_content = extra_of(part),
-    id = type(call.id) == "string" and call.id
-      or ("call_%s_%d"):format(state.id or "gemini", index),
+    index = index, type = "function",
+    extra_content = extra_of(text_of(part.thoughtSignature), id),
+    id = id or ("call_%s_%d"):format(state.id or "gemini", index),
     ["function"] = { name = call.name,
                      arguments = json.encode(call.args or json.object {}) },
   }
@@ -72,9 +79,12 @@ end
 local function add_part(state, piece, part)
   if type(part.functionCall) == "table" then
     add_call(state, piece, part)
-  elseif type(part.text) == "string" and part.text ~= "" then
+  elseif type(part.text) == "string" then
     local field = part.thought == true and "reasoning" or "text"
-    piece[field] = (piece[field] or "") .. part.text
+    if part.text ~= "" then piece[field] = (piece[field] or "") .. part.text end
+    if field == "text" and text_of(part.thoughtSignature) then
+      piece.extra_content = extra_of(part.thoughtSignature)
+    end
   end
 end
 

@@ -69,26 +69,39 @@ end
 
 -- ---- messages --------------------------------------------------------------
 
-local function signature_of(call)
-  local google = type(call.extra_content) == "table"
-    and call.extra_content.google
-  return type(google) == "table" and google.thought_signature or nil
+-- What an answer of Gemini's has left for itself: {thought_signature, id}.
+local function own_of(holder)
+  local google = type(holder.extra_content) == "table"
+    and holder.extra_content.google
+  return type(google) == "table" and google or {}
 end
 
-local function assistant(message, where)
-  local list = parts_of(message.content, where)
+-- Gemini 3 refuses a call without the signature of its thought; this is what
+-- Google says of those that another model made.
+local NOT_OURS = "skip_thought_signature_validator"
+
+local function call_part(call, where, signature)
+  local f, own = call["function"], own_of(call)
+  if type(f) ~= "table" or type(f.name) ~= "string" then
+    bad("%s needs function = {name, arguments}", where)
+  end
+  return {
+    functionCall = { id = own.id, name = f.name, args = json.object(
+      request.copy(request.arguments(call, where))) },
+    thoughtSignature = own.thought_signature or signature,
+  }
+end
+
+local function assistant(message, where, model)
+  local list = parts_of(request.content(message), where)
+  if #list > 0 then
+    list[#list].thoughtSignature = own_of(message).thought_signature
+  end
+  local signature = model:find("gemini-3", 1, true) and NOT_OURS or nil
   for i, call in ipairs(given(message.tool_calls) and message.tool_calls
     or {}) do
-    local place = ("%s.tool_calls[%d]"):format(where, i)
-    local f = call["function"]
-    if type(f) ~= "table" or type(f.name) ~= "string" then
-      bad("%s needs function = {name, arguments}", place)
-    end
-    list[#list + 1] = {
-      functionCall = { name = f.name, args = json.object(request.copy(
-        request.arguments(call, place))) },
-      thoughtSignature = signature_of(call),
-    }
+    list[#list + 1] = call_part(call, ("%s.tool_calls[%d]"):format(where, i),
+      i == 1 and signature or nil)
   end
   return list
 end
@@ -103,40 +116,66 @@ local function result_of(content)
   return { result = text }
 end
 
-local function tool(message, where, names)
-  local name = given(message.name) and message.name
-    or names[message.tool_call_id]
+-- What else it answered: images.
+local function blobs_of(content, where)
+  if type(content) ~= "table" then return nil end
+  local list = {}
+  for _, part in ipairs(parts_of(content, where)) do
+    if part.inlineData or part.fileData then list[#list + 1] = part end
+  end
+  return list[1] and list or nil
+end
+
+local function tool(message, where, calls)
+  local call = calls[message.tool_call_id] or {}
+  local name = given(message.name) and message.name or call.name
   if type(name) ~= "string" then
     bad("%s answers the call %s, which no message before it made", where,
       tostring(message.tool_call_id))
   end
-  return { { functionResponse = { name = name,
-                                  response = result_of(message.content) } } }
+  return { { functionResponse = {
+    id = call.id, name = name, response = result_of(message.content),
+    parts = blobs_of(message.content, where) } } }
+end
+
+-- The calls made so far, by their ids: {name, id}, the id being Gemini's own.
+local function calls_of(messages)
+  local calls = {}
+  for _, message in ipairs(messages) do
+    for _, call in ipairs(given(message.tool_calls) and message.tool_calls
+      or {}) do
+      if given(call.id) and type(call["function"]) == "table" then
+        calls[call.id] = { name = call["function"].name, id = own_of(call).id }
+      end
+    end
+  end
+  return calls
 end
 
 local function is_system(role)
   return role == "system" or role == "developer"
 end
 
-local function convert(message, where, names)
+local function convert(message, where, calls, model)
   if message.role == "user" then
     return "user", parts_of(message.content, where)
   elseif message.role == "assistant" then
-    return "model", assistant(message, where)
+    return "model", assistant(message, where, model)
   elseif message.role == "tool" then
-    return "user", tool(message, where, names)
+    return "user", tool(message, where, calls)
   end
   bad("%s has the role \"%s\"; there are system, developer, user, assistant "
     .. "and tool", where, message.role)
 end
 
 -- The results of one turn's calls must stand in one content.
-local function contents_of(messages)
-  local contents, names = {}, request.called_names(messages)
+local function contents_of(messages, model)
+  local contents, calls = {}, calls_of(messages)
   local after_tool = false
   for i, message in ipairs(messages) do
     if not is_system(message.role) then
-      local role, list = convert(message, ("messages[%d]"):format(i), names)
+      local role, list = convert(message, ("messages[%d]"):format(i), calls,
+        model)
       local is_tool = message.role == "tool"
       if is_tool and after_tool then
         local last = contents[#contents].parts
@@ -182,10 +221,12 @@ local function declaration(f, i)
   return result
 end
 
-local function tools_of(r)
+local function tools_of(r, names)
   local functions, tools = {}, {}
-  for i, entry in ipairs(given(r.tools) and r.tools or {}) do
-    if entry.type == "function" then
+  for i, entry in ipairs(request.allowed(r.tools, names)) do
+    if given(entry.custom) then
+      bad("tools[%d] is a custom tool, which Gemini has not", i)
+    elseif entry.type == "function" then
       functions[#functions + 1] = declaration(entry["function"], i)
     else
       tools[#tools + 1] = entry -- one of Gemini's own
@@ -197,22 +238,22 @@ local function tools_of(r)
   return #tools > 0 and tools or nil
 end
 
-local MODES = { auto = "AUTO", required = "ANY", none = "NONE" }
+local MODES = { auto = "AUTO", required = "ANY", none = "NONE",
+                ["function"] = "ANY" }
 
-local function tool_config(choice)
+local function tool_config(choice, meant, names)
   if not given(choice) then return nil end
-  local calling
-  if type(choice) == "string" then
-    calling = MODES[choice] and { mode = MODES[choice] }
-  elseif choice.type == "function" then
-    calling = { mode = "ANY", allowedFunctionNames = {
-      (choice["function"] or {}).name } }
-  end
-  if not calling then
-    bad("tool_choice must be auto, required, none or a function, got %s",
-      type(choice) == "string" and '"' .. choice .. '"' or type(choice))
-  end
-  return { functionCallingConfig = calling }
+  local mode = meant and MODES[meant]
+  if not mode then request.bad_choice(choice) end
+  return { functionCallingConfig = {
+    mode = mode, allowedFunctionNames = mode == "ANY" and names or nil } }
+end
+
+local function add_tools(body, r)
+  local meant, names = request.choice(r.tool_choice)
+  body.tools = tools_of(r, meant and meant ~= "function" and names or nil)
+  body.toolConfig = body.toolConfig
+    or body.tools and tool_config(r.tool_choice, meant, names) or nil
 end
 
 -- ---- settings --------------------------------------------------------------
@@ -242,16 +283,18 @@ end
 
 -- As Google's own translation of OpenAI's efforts has it.
 local BUDGETS = { none = 0, minimal = 1024, low = 1024, medium = 8192,
-                  high = 24576 }
+                  high = 24576, xhigh = 24576, max = 24576 }
+local LEVELS = { xhigh = "high", max = "high" } -- no more than high
 
 local function add_thinking(config, effort, model)
   if not given(effort) then return end
   if not BUDGETS[effort] then
-    bad("reasoning_effort must be none, minimal, low, medium or high, got %s",
-      tostring(effort))
+    bad("reasoning_effort must be none, minimal, low, medium, high, xhigh or "
+      .. "max, got %s", tostring(effort))
   end
   local by_level = model:find("gemini-3", 1, true) and effort ~= "none"
-  config.thinkingConfig = by_level and { thinkingLevel = effort }
+  config.thinkingConfig = by_level
+    and { thinkingLevel = LEVELS[effort] or effort }
     or { thinkingBudget = BUDGETS[effort] }
 end
 
@@ -280,11 +323,9 @@ end
 --- The body of a request for content.
 function translate.request(r, client, model)
   local body = request.rest(r, READ, DROPPED)
-  body.contents = contents_of(r.messages)
+  body.contents = contents_of(r.messages, model)
   body.systemInstruction = system_of(r)
-  body.tools = tools_of(r)
-  body.toolConfig = body.toolConfig
-    or (body.tools and tool_config(r.tool_choice)) or nil
+  add_tools(body, r)
   body.generationConfig = settings_of(r, client, model)
   return body
 end

@@ -50,8 +50,60 @@ end
 
 -- ---- requests --------------------------------------------------------------
 
+local function list_or_nil(value)
+  return type(value) == "table" and #value > 0 and value or nil
+end
+
 local function is_empty_list(value)
   return type(value) == "table" and next(value) == nil
+end
+
+-- Those who speak the format may want back what they gave; OpenAI refuses a
+-- field that it does not know.
+local function is_openai(config)
+  return config.azure or config.base_url == openai.base_url
+end
+
+local function own_calls(list)
+  local result = {}
+  for i, call in ipairs(list) do
+    result[i] = type(call) == "table" and request.rest(call, "extra_content")
+      or call
+  end
+  return result
+end
+
+local function has_foreign(message, strict)
+  return message.thinking_blocks ~= nil or strict and
+    (message.reasoning_content or message.extra_content
+      or list_or_nil(message.tool_calls)) ~= nil
+end
+
+-- A message without what answers of other providers carry for themselves.
+local function own_message(message, strict)
+  local copy = request.rest(message, "thinking_blocks")
+  if not strict then return copy end
+  copy.reasoning_content, copy.extra_content = nil, nil
+  if list_or_nil(copy.tool_calls) then
+    copy.tool_calls = own_calls(copy.tool_calls)
+  end
+  return copy
+end
+
+local function own_messages(messages, strict)
+  local result = messages
+  for i, message in ipairs(messages) do
+    if message.role == "assistant" and has_foreign(message, strict) then
+      if result == messages then result = request.copy(messages) end
+      result[i] = own_message(message, strict)
+    end
+  end
+  return result
+end
+
+local function stream_options(options)
+  if options == nil then return { include_usage = true } end
+  return options or nil
 end
 
 --- The body of a chat request. What is not touched here passes untouched;
@@ -60,15 +112,14 @@ function openai.request(r, config, model, streamed)
   local body = request.copy(r)
   body.model = model
   body.stream = streamed or nil
-  if not streamed then
-    body.stream_options = nil
-  elseif body.stream_options == nil then
-    body.stream_options = { include_usage = true }
-  elseif body.stream_options == false then
-    body.stream_options = nil
-  end
+  body.stream_options = streamed and stream_options(r.stream_options) or nil
   if is_empty_list(body.tools) then body.tools = nil end
-  if not request.max_tokens(body) then body.max_tokens = config.max_tokens end
+  if is_empty_list(body.stop) then body.stop = nil end
+  body.messages = own_messages(r.messages, is_openai(config))
+  if not request.max_tokens(body) then
+    body[is_openai(config) and "max_completion_tokens" or "max_tokens"] =
+      config.max_tokens
+  end
   return body
 end
 
@@ -76,10 +127,6 @@ end
 
 local function text_or_nil(value)
   return type(value) == "string" and value or nil
-end
-
-local function list_or_nil(value)
-  return type(value) == "table" and #value > 0 and value or nil
 end
 
 local function filled(value)

@@ -82,10 +82,11 @@ function request.rest(from, ...)
   return rest
 end
 
---- A string or a list as a list (stop, for one); nil stays nil.
+--- A string or a list as a list (stop, for one); nil, where there is nothing.
 function request.list(value)
   if not given(value) then return nil end
-  return type(value) == "table" and value or { value }
+  if type(value) ~= "table" then return { value } end
+  return next(value) ~= nil and value or nil
 end
 
 --- Visits the parts of a content, a string being one part of text.
@@ -105,6 +106,15 @@ function request.each_part(content, where, visit)
     end
     visit(part, place)
   end
+end
+
+--- A message's content; what it says where it only refuses.
+function request.content(message)
+  local content, refusal = message.content, message.refusal
+  if given(refusal) and (not given(content) or content == "") then
+    return refusal
+  end
+  return content
 end
 
 --- The text of a content, its other parts left out.
@@ -164,18 +174,59 @@ function request.arguments(call, where)
   return value
 end
 
---- The names of the tools called so far, by the calls' ids.
-function request.called_names(messages)
-  local names = {}
-  for _, message in ipairs(messages) do
-    for _, call in ipairs(given(message.tool_calls) and message.tool_calls
-      or {}) do
-      if given(call.id) and type(call["function"]) == "table" then
-        names[call.id] = call["function"].name
-      end
-    end
+local function allowed_names(choice)
+  local allowed = choice.allowed_tools
+  if type(allowed) ~= "table" or type(allowed.tools) ~= "table" then
+    request.bad("tool_choice of the type allowed_tools needs allowed_tools = "
+      .. "{mode = ..., tools = {...}}")
   end
-  return names
+  local names = {}
+  for i, tool in ipairs(allowed.tools) do
+    local f = type(tool) == "table" and tool["function"]
+    if type(f) ~= "table" or type(f.name) ~= "string" then
+      request.bad("tool_choice.allowed_tools.tools[%d] needs function = "
+        .. "{name = ...}", i)
+    end
+    names[i] = f.name
+  end
+  return allowed.mode or "auto", names
+end
+
+--- What a tool_choice means, for formats that are not OpenAI's.
+-- @return "auto", "required", "none" or "function", and the names of the
+-- functions that are meant, where not all are; nil and the choice itself,
+-- where it is none of OpenAI's; nothing where there is none
+function request.choice(choice)
+  if not given(choice) then return nil end
+  if type(choice) == "string" then return choice end
+  if choice.type == "allowed_tools" then return allowed_names(choice) end
+  if choice.type ~= "function" then return nil, choice end
+  local f = choice["function"]
+  if type(f) ~= "table" or type(f.name) ~= "string" then
+    request.bad("tool_choice needs function = {name = ...}")
+  end
+  return "function", { f.name }
+end
+
+function request.bad_choice(choice)
+  request.bad("tool_choice must be auto, required, none, a function or "
+    .. "allowed_tools, got %s", type(choice) == "string" and '"' .. choice
+    .. '"' or type(choice) == "table" and '"' .. tostring(choice.type) .. '"'
+    or type(choice))
+end
+
+--- The tools that are allowed, of those that a request has.
+-- @param names list or nil: of all
+function request.allowed(tools, names)
+  tools = given(tools) and tools or {}
+  if not names then return tools end
+  local wanted, result = {}, {}
+  for _, name in ipairs(names) do wanted[name] = true end
+  for _, tool in ipairs(tools) do
+    local f = tool["function"]
+    if type(f) ~= "table" or wanted[f.name] then result[#result + 1] = tool end
+  end
+  return result
 end
 
 --- The schema that a response_format asks for, and its name; or nil.

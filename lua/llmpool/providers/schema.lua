@@ -2,18 +2,26 @@
 --
 -- One idea: what only tightens (additionalProperties, $schema, strict) is left
 -- out, what Gemini says otherwise (a type or null, a constant) is said its way,
--- and what cannot be said (references) is reported, so that the caller sends
--- the schema as it is, under the name that Gemini has for that.
+-- and what it has no word for (references, exclusiveMinimum) is reported, so
+-- that the caller sends the schema as it is, under the name that Gemini has for
+-- that.
 
 local schema = {}
 
-local DROPPED = { ["$schema"] = true, ["$id"] = true, ["$comment"] = true,
-                  additionalProperties = true, strict = true,
-                  examples = true }
+local function set(names)
+  local result = {}
+  for name in names:gmatch "%S+" do result[name] = true end
+  return result
+end
 
-local UNSAYABLE = { ["$ref"] = true, ["$defs"] = true, definitions = true,
-                    allOf = true, oneOf = true, patternProperties = true,
-                    ["not"] = true, ["if"] = true }
+local DROPPED = set "$schema $id $comment additionalProperties strict examples"
+
+local KNOWN = set [[anyOf const default description enum example format items
+  maxItems maxLength maxProperties maximum minItems minLength minProperties
+  minimum nullable pattern properties propertyOrdering required title type]]
+
+-- of strings; numbers have their own
+local FORMATS = set "date-time enum float double int32 int64"
 
 local clean
 
@@ -50,6 +58,14 @@ local function split_type(list, result)
   return true
 end
 
+local function are_strings(list)
+  if type(list) ~= "table" then return false end
+  for _, value in ipairs(list) do
+    if type(value) ~= "string" then return false end
+  end
+  return true
+end
+
 local function clean_field(name, value, result)
   if name == "properties" then
     result.properties = clean_map(value)
@@ -65,8 +81,12 @@ local function clean_field(name, value, result)
   elseif name == "const" then
     result.enum = { value }
     return type(value) == "string"
+  elseif name == "enum" then
+    result.enum = value
+    return are_strings(value)
+  elseif name ~= "format" or FORMATS[value] then
+    result[name] = value
   end
-  result[name] = value
   return true
 end
 
@@ -75,8 +95,8 @@ function clean(value)
   if type(value) ~= "table" then return nil end
   local result = {}
   for name, field in pairs(value) do
-    if UNSAYABLE[name] then return nil end
-    if not DROPPED[name] and not clean_field(name, field, result) then
+    if not DROPPED[name]
+      and not (KNOWN[name] and clean_field(name, field, result)) then
       return nil
     end
   end

@@ -56,6 +56,10 @@ function usage.openai(u)
   return result
 end
 
+local function given(value)
+  if value ~= json.null then return value end
+end
+
 --- Anthropic's, which counts what came from the cache apart.
 function usage.anthropic(u)
   if type(u) ~= "table" then return nil end
@@ -63,11 +67,18 @@ function usage.anthropic(u)
   local created = integer(u.cache_creation_input_tokens) or 0
   local prompt = (integer(u.input_tokens) or 0) + read + created
   local completion = integer(u.output_tokens) or 0
+  local details = u.output_tokens_details
+  local thought = type(details) == "table"
+    and integer(details.thinking_tokens) or nil
   return {
     prompt_tokens = prompt, completion_tokens = completion,
     total_tokens = prompt + completion,
     prompt_tokens_details = { cached_tokens = read,
                               cache_creation_tokens = created },
+    completion_tokens_details = thought and { reasoning_tokens = thought }
+      or nil,
+    server_tool_use = given(u.server_tool_use),
+    service_tier = given(u.service_tier),
   }
 end
 
