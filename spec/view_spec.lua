@@ -17,6 +17,14 @@ local function pool_of(...)
   return pool
 end
 
+-- As a script does that calls something of its own with a lease.
+local function report(pool, id, latency, failed)
+  local client <close> = assert(pool:acquire("m", { prefer = id }))
+  assert.equal(id, client.id)
+  client:report { kind = failed and "none" or "success", error = failed,
+                  latency = latency }
+end
+
 local function message(fn, ...)
   local ok, err = pcall(fn, ...)
   assert.is_false(ok)
@@ -92,8 +100,9 @@ describe("a view", function()
   it("follows clients that come and go, with what is known of them", function()
     local pool = pool_of(plain "a", plain "b", plain "c")
     local view = native.view(pool)
-    native.view_report(view, "m", "b", 2, false)
-    native.view_report(view, "m", "c", 3, false)
+    report(pool, "b", 2)
+    report(pool, "c", 3)
+    local c = view.m.clients[3]
     pool:retire_client("m", "a")
     pool:add_client("m", plain "d")
     native.view_begin(view)
@@ -104,16 +113,19 @@ describe("a view", function()
     assert.same({ "b", "c", "d" }, ids)
     assert.same({ 2, 3, 0 }, latencies)
     assert.same({ 2, 3, 0 }, view.m:column "latency")
+    assert.same({ "c", 3 }, { c.id, c.latency }) -- not who stands there now
   end)
 
   it("forgets a client that has left, and says so", function()
     local pool = pool_of(plain "a", plain "b")
     local view = native.view(pool)
-    local b = view.m.clients[2]
-    pool:retire_client("m", "b")
+    local a, b = table.unpack(view.m.clients)
+    pool:retire_client("m", "a")
     native.view_begin(view)
-    assert.matches("has left its model", message(function() return b.id end))
-    assert.matches("left", tostring(b))
+    assert.matches('the client "a" has left its model',
+      message(function() return a.id end))
+    assert.equal("client of a view (m/a, left)", tostring(a))
+    assert.equal("client of a view (m/b, free)", tostring(b))
   end)
 
   it("gives a field of all clients as one list, used again", function()
@@ -139,8 +151,10 @@ describe("a view", function()
     assert.same({ 1, 0.0, "a" }, { view.m:least("busy", 3) })
     assert.same({ 3, 0.0, 0.0, true, "c" }, { view.m:cheapest(10, 10) })
     assert.same({ 4, 3 }, { view:open { "m", "n" }, view.m.open })
+    assert.same({ 2, "d" }, { select(1, view:least({ "m", "n" }, "busy", 2)),
+      select(4, view:least({ "m", "n" }, "busy", 2)) })
+    report(pool, "c", 9)
     local held <close> = pool:acquire("m", { prefer = "a" }) -- luacheck: ignore
-    native.view_report(view, "m", "c", 9, false)
     native.view_begin(view)
     assert.same({ 2, 0.0, "b" }, { view.m:least("latency", 0) })
     local ids = {}
@@ -151,8 +165,14 @@ describe("a view", function()
     assert.same({ "mb", "mc", "nd" }, ids)
     assert.same({ 2, 5e-5, 0.0, true, "b" },
       { view.m:cheapest(10, 20, 5) })
+    assert.same({ 1, "b", 5e-5, 0.0, true },
+      { view:cheapest({ "m" }, 10, 20, 5) })
+    assert.same({}, { view:cheapest({}, 10, 20, 5) })
+    assert.same({}, { view:least({}, "busy") })
     assert.matches("field that is a number", message(view.m.least, view.m,
       "id"))
+    assert.matches('no model "x"', message(view.least, view, { "m", "x" },
+      "busy"))
     assert.matches("table expected", message(view.open, view, "m"))
   end)
 
@@ -194,7 +214,7 @@ describe("what is known of a client", function()
       local view = native.view(pool)
       for _, call in ipairs { ... } do
         if call.at then llmpool.sleep(call.at - llmpool.now()) end
-        native.view_report(view, "m", "a", call[1], call.failed)
+        report(pool, "a", call[1], call.failed)
       end
       native.view_begin(view)
       local a = view.m.clients[1]
@@ -207,15 +227,18 @@ describe("what is known of a client", function()
      function()
     assert.equal(1, known({ 1 }).latency)
     assert.equal(3, known({ 1 }, { 3 }).latency)
-    assert.equal(3, known({ 3 }, { 1 }).latency)
-    local after = known({ 3 }, { 1, at = 10 }).latency
-    assert.is_true(math.abs(after - (1 + 2 * math.exp(-1))) < 1e-9)
+    local one = known({ 3 }, { 1 }).latency -- a tenth of the way
+    assert.is_true(math.abs(one - 2.8) < 1e-9)
+    assert.equal(2, known({ 3 }, { 1, at = 10 }).latency) -- or half, in 10 s
   end)
 
   it("is a rate of errors, a tenth of each new one", function()
     assert.equal(0, known({ 1 }).errors)
-    assert.is_true(math.abs(known({ 1, failed = true }).errors - 0.1) < 1e-12)
-    assert.equal(0, known({ 9, failed = true }).latency)
+    for _, at in ipairs { 0, 1e6 } do -- whatever time it is
+      local once = known({ nil, failed = true, at = at })
+      assert.is_true(math.abs(once.errors - 0.1) < 1e-12)
+      assert.same({ 0, 0, 1 }, { once.latency, once.p95, once.calls })
+    end
   end)
 
   it("is the 95th percentile of the last 64 calls", function()
@@ -224,6 +247,70 @@ describe("what is known of a client", function()
     local result = known(table.unpack(calls))
     assert.equal(100, result.calls)
     assert.equal(97, result.p95) -- of 37 to 100
+  end)
+
+  local function numbers(client)
+    return { latency = client.latency, first_token = client.first_token,
+             p95 = client.p95, first_token_p95 = client.first_token_p95,
+             error_rate = client.error_rate, calls = client.calls }
+  end
+
+  it("is the same for every router, and for what went past them", function()
+    llmpool.simulate({}, function()
+      local pool = llmpool.new()
+      pool:register_model("m", { llmpool.simulated { id = "a",
+        first_token = 0.5, per_token = 0.25, tokens = 7 } })
+      local first = native.view(pool)
+      assert.same({ latency = 0, first_token = 0, p95 = 0, first_token_p95 = 0,
+                    error_rate = 0, calls = 0 }, numbers(first.m.clients[1]))
+      pool:generate("m", "q")
+      for _ in pool:stream("m", "q") do end
+      llmpool.router { pool = pool, policy = "m" }:generate "q"
+      native.view_begin(first)
+      local shown = numbers(first.m.clients[1])
+      assert.same(shown, numbers(native.view(pool).m.clients[1]))
+      local books = pool:clients("m")[1]
+      assert.same({ books.latency, books.first_token, books.error_rate, 3 },
+        { shown.latency, shown.first_token, shown.error_rate, shown.calls })
+      assert.is_true(shown.latency > 1 and shown.first_token == 0.5
+        and shown.p95 >= shown.latency and shown.first_token_p95 == 0.5)
+    end)
+  end)
+
+  it("counts a call that ran out of its time as one that took as long",
+     function()
+    llmpool.simulate({}, function()
+      local pool = llmpool.new()
+      pool:register_model("m", { llmpool.simulated { id = "a",
+        latency = 60, first_token = 30 } })
+      local router = llmpool.router { pool = pool,
+        policy = { model = "m", timeout = 2 } }
+      assert.is_false(pcall(router.generate, router, "q"))
+      local view = native.view(pool)
+      local a = view.m.clients[1]
+      assert.is_true(math.abs(a.latency - 2) < 0.01 and a.p95 == a.latency)
+      assert.same({ 1, 0 }, { a.calls, a.first_token })
+      router = llmpool.router { pool = pool,
+        policy = { model = "m", first = 5 } }
+      assert.is_false(pcall(router.stream, router, "q"))
+      native.view_begin(view)
+      assert.is_true(math.abs(a.latency - 5) < 0.01
+        and a.first_token == a.latency)
+    end)
+  end)
+
+  it("follows many that come and go", function()
+    local pool = pool_of(plain "a")
+    for i = 1, 200 do pool:add_client("m", plain("x" .. i)) end
+    local view = native.view(pool)
+    report(pool, "x200", 7)
+    native.view_begin(view)
+    assert.equal(201, #view.m:column "p95")
+    assert.equal(7, view.m:column("p95")[201])
+    for i = 1, 200 do pool:retire_client("m", "x" .. i) end
+    native.view_begin(view)
+    assert.equal(1, #view.m.clients)
+    assert.equal(1, #view.m:column "p95")
   end)
 end)
 

@@ -16,6 +16,11 @@ local SILENT = { cancelled = true, deadlock = true, closed = true }
 -- Out of service until replaced, or until the time the provider gave.
 local OUT = { auth = "replaced", billing = "retry_at", quota_day = "retry_at" }
 
+-- It had its time and did not answer in it: that is a latency too, or else who
+-- never answers would count as the quickest.
+local LATE = { timeout_connect = true, timeout_first = true,
+               timeout_idle = true, timeout_total = true }
+
 -- Nothing had been sent, so nothing was used up.
 local UNSENT = { timeout_connect = true, resolve = true, tls = true }
 
@@ -46,8 +51,9 @@ end
 
 --- The outcome of a request that raised.
 -- @param err any: what it raised
+-- @param seconds number: after how long, if that is known
 -- @return a table as client:report takes it
-function health.of_error(err)
+function health.of_error(err, seconds)
   local object = type(err) == "table" and err or {}
   local kind = type(object.kind) == "string" and object.kind or nil
   if kind and SILENT[kind] then return { kind = "none" } end
@@ -58,6 +64,10 @@ function health.of_error(err)
   if object.status and not object.committed then outcome.tokens = 0 end
   if kind and WELL[kind] then return outcome end
   outcome.error = true
+  if LATE[kind] and seconds then
+    outcome.latency = math.max(0, seconds)
+    outcome.first = kind == "timeout_first" and outcome.latency or nil
+  end
   if kind and OUT[kind] then
     outcome.kind = "none"
     outcome.disable_until = OUT[kind] == "retry_at" and retry_at or math.huge
@@ -80,10 +90,12 @@ end
 
 --- What a stream is to report: how it ended, after how long.
 -- @param state string: "ended", "failed", "closed", "lease"
-function health.of_stream(state, err, response)
-  if state == "failed" then return health.of_error(err) end
+function health.of_stream(state, err, response, seconds)
+  if state == "failed" then return health.of_error(err, seconds) end
   local tokens = health.tokens_of(response)
-  if state == "ended" then return { kind = "success", tokens = tokens } end
+  if state == "ended" then
+    return { kind = "success", tokens = tokens, latency = seconds }
+  end
   return { kind = "none", tokens = tokens }
 end
 

@@ -125,10 +125,6 @@ function Router:_emit(event)
   end
 end
 
-function Router:_report(model, client, seconds, failed)
-  native.view_report(self.view, model, client, seconds, failed)
-end
-
 -- ---- deciding ---------------------------------------------------------------
 
 -- Where the policy's function is, for a plan that is none.
@@ -157,9 +153,9 @@ end
 
 --- The plan that a policy makes. Returns it, or nil, a sentence and why:
 -- raised, instructions, memory or plan.
-function Router:_ask(policy, request, options)
+function Router:_ask(policy, request, options, streams)
   local made, err, why = native.decide(self.view, policy, self.instructions,
-    self.memory, request, options)
+    self.memory, request, options, streams)
   if made ~= nil then
     local known_plan = plan.quick(made)
     if known_plan and known_plan.checked == self.pool then return known_plan end
@@ -204,9 +200,9 @@ local function policy_failed(self, err, why)
 end
 
 --- The plan for a request: the policy's, or its predecessor's, or the default.
-function Router:_decide(request, options)
+function Router:_decide(request, options, streams)
   if self.watching then reload.look(self) end
-  local made, err, why = self:_ask(self.policy, request, options)
+  local made, err, why = self:_ask(self.policy, request, options, streams)
   if made then
     if self.trial then reload.passed(self) end
     return made
@@ -214,7 +210,7 @@ function Router:_decide(request, options)
   policy_failed(self, err, why)
   local before = reload.failed(self, err, why)
   if before then
-    made = self:_ask(before, request, options)
+    made = self:_ask(before, request, options, streams)
     if made then return made end
   end
   return default_plan(self, err, why)
@@ -271,7 +267,7 @@ end
 local function begin(self, request, options, streams)
   local notes = self.listening and {} or nil
   if notes then native.view_begin(self.view, false, notes) end
-  local made = fixed_plan(self) or self:_decide(request, options)
+  local made = fixed_plan(self) or self:_decide(request, options, streams)
   if made.hedge_budget then made.hedge_budget:earn() end
   if made.retry_budget then made.retry_budget:earn() end
   if not (streams or notes) and is_plain(self, options)

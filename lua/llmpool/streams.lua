@@ -30,11 +30,9 @@ local function tell(self, state, err)
   local client = self.told and self.told[1]
   self.told = nil
   if not client then return end
-  local outcome = health.of_stream(state, err, self.response)
-  if state == "ended" then
-    outcome.latency = native.now() - self.began
-    outcome.first = self.first
-  end
+  local outcome = health.of_stream(state, err, self.response,
+    native.now() - self.began)
+  if state == "ended" then outcome.first = self.first end
   pcall(client.report, client, outcome)
 end
 
@@ -160,7 +158,7 @@ function streams.of_client(client, request, options)
   local began = native.now()
   local opened, inner = pcall(instance.stream, instance, request, options)
   if not opened then
-    pcall(client.report, client, health.of_error(inner))
+    pcall(client.report, client, health.of_error(inner, native.now() - began))
     error(inner, 0)
   end
   check_inner(inner, id)

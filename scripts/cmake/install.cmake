@@ -13,6 +13,7 @@ install(TARGETS llmpool_static llmpool_shared
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(FILES src/core/llmpool.h src/core/llmpool_limits.h
+              src/core/llmpool_peek.h
         DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(DIRECTORY lua/llmpool/meta
   DESTINATION ${CMAKE_INSTALL_DATADIR}/llmpool)

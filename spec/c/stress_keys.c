@@ -142,13 +142,18 @@ static void change(stress_rng *rng) {
 static void look(void) {
   llm_client_stats stats[KEYS];
   llm_model_peeked total;
-  llm_peek peeks[2 * KEYS * MOST_SLOTS];
+  llm_peek peeks[KEYS];
+  llm_peek_p95 p95[KEYS];
   size_t n = llm_model_clients(model, stats, KEYS);
   for (size_t i = 0; i < n; i++) {
     REQUIRE(stats[i].lent + stats[i].busy <= stats[i].slots);
     REQUIRE(stats[i].error_rate >= 0 && stats[i].error_rate <= 1);
   }
-  llm_model_peek(model, &total, peeks, 2 * KEYS * MOST_SLOTS);
+  uint32_t peeked = llm_model_peek(model, &total, peeks, KEYS);
+  REQUIRE(peeked <= KEYS && total.open <= peeked);
+  for (uint32_t i = 0; i < peeked; i++)
+    REQUIRE(peeks[i].free + peeks[i].lent + peeks[i].resting <= peeks[i].slots);
+  REQUIRE(llm_model_peek_p95(model, p95, KEYS) <= KEYS);
 }
 
 static void *control(void *arg) {

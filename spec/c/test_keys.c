@@ -304,7 +304,13 @@ static void test_numbers_of_late(void **state) {
   assert_true(isinf(peek.rpm_left));
   assert_string_equal(peek.id, "c1");
   assert_int_equal(peek.state, LLM_P_LENT);
+  assert_int_equal(peek.outcomes, 4);
   assert_int_equal(total.lent, 1);
+  llm_peek_p95 p95;
+  assert_int_equal(llm_model_peek_p95(rig.model, &p95, 1), 1);
+  assert_int_equal(p95.latency_ns, 5 * SECOND); /* of 1, 5, 1, 1 */
+  assert_int_equal(p95.first_ns, SECOND / 4);
+  assert_ptr_equal(p95.id, peek.id);
   assert_int_equal(of("c1").outcomes, 4);
   assert_int_equal(of("c1").errors, 1);
   give_back(&a);

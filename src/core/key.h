@@ -15,6 +15,7 @@
 #include "bucket.h"
 #include "histogram.h"
 #include "names.h"
+#include "recent.h"
 
 /* Why it is away. */
 #define LLM_AWAY_REST 1u   /* until rest_until_ns */
@@ -51,6 +52,7 @@ typedef struct llm_key {
   int64_t latency_ns, first_ns;                    /* of late; 0: unknown */
   int64_t latency_at_ns, first_at_ns, error_at_ns; /* when they were so */
   double error_rate;
+  llm_recent latencies, firsts;
   char last_error[LLM_TEXT];
   char reason[LLM_TEXT]; /* why it was disabled */
 } llm_key;

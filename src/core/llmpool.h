@@ -501,29 +501,7 @@ typedef struct llm_client_stats {
 /* The clients in order of registration, up to max; returns how many. */
 size_t llm_model_clients(llm_model *model, llm_client_stats *out, size_t max);
 
-/* What a router looks at before it decides, of one slot; see llm_model_peek. */
-typedef struct llm_peek {
-  const char *id; /* lives as long as the pool */
-  uint64_t version;
-  int64_t rest_until_ns; /* not lent before; LLM_FOREVER: no rest, or no end */
-  llm_place_state state; /* at rest: why */
-  /* the client's: the same for all its slots */
-  llm_breaker_state breaker;
-  double rpm_left, tpm_left;    /* in its buckets; no limit: infinite */
-  int64_t latency_ns, first_ns; /* of late, peaks at once; 0: unknown */
-  double error_rate;            /* of late; 0 to 1 */
-} llm_peek;
-
-typedef struct llm_model_peeked {
-  uint32_t clients, lent, waiting, resting, limit, capacity;
-  bool is_paused;
-} llm_model_peeked;
-
-/* The numbers of this moment, and up to `max` slots of clients that are not
-** retired, in order of registration; returns how many there are. Cheap: one
-** short lock. */
-uint32_t llm_model_peek(llm_model *model, llm_model_peeked *total,
-                        llm_peek *out, uint32_t max);
+#include "llmpool_peek.h"
 
 /* Why a lease FAILED, with the numbers of that moment for its message. The
 ** caller needs references of the models it asked until it has read this. */

@@ -6,7 +6,7 @@
 ** Those numbers are averages that forget: half of it after ten seconds, or
 ** after seven reports at once. A latency that is higher than the average counts
 ** as it is, at once: who is slow is told from one answer, who is fast again
-** from several.
+** from several. Beside them the last times are kept (recent.h).
 */
 #include "lease.h"
 
@@ -143,10 +143,11 @@ static double share(int64_t *at_ns, int64_t now) {
   return part > LEAST_SHARE ? part : LEAST_SHARE;
 }
 
-static void take_latency(int64_t *mean_ns, int64_t *at_ns, int64_t sample_ns,
-                         int64_t now) {
-  double part = share(at_ns, now);
+static void take_latency(int64_t *mean_ns, int64_t *at_ns, llm_recent *recent,
+                         int64_t sample_ns, int64_t now) {
   if (sample_ns <= 0) return;
+  double part = share(at_ns, now);
+  llm_recent_add(recent, sample_ns);
   if (sample_ns > *mean_ns)
     *mean_ns = sample_ns;
   else
@@ -155,12 +156,12 @@ static void take_latency(int64_t *mean_ns, int64_t *at_ns, int64_t sample_ns,
 
 static void take_numbers(llm_key *key, const llm_outcome *outcome,
                          int64_t now) {
-  if (outcome->latency_ns > 0)
-    take_latency(&key->latency_ns, &key->latency_at_ns, outcome->latency_ns,
-                 now);
-  if (outcome->first_ns > 0)
-    take_latency(&key->first_ns, &key->first_at_ns, outcome->first_ns, now);
+  take_latency(&key->latency_ns, &key->latency_at_ns, &key->latencies,
+               outcome->latency_ns, now);
+  take_latency(&key->first_ns, &key->first_at_ns, &key->firsts,
+               outcome->first_ns, now);
   if (outcome->kind == LLM_OUTCOME_NONE && !outcome->is_error) return;
+  if (key->outcomes == 0) key->error_at_ns = now; /* of no age: none before */
   double part = share(&key->error_at_ns, now);
   key->error_rate += ((outcome->is_error ? 1 : 0) - key->error_rate) * part;
   key->outcomes++;

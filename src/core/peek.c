@@ -1,7 +1,7 @@
 /*
 ** peek.c - a model and its clients as a router looks at them: the few numbers
 ** of this moment, copied under one short lock, for a decision that is made a
-** microsecond later. No histograms, no texts.
+** microsecond later. No histograms, no texts; percentiles only for who asks.
 */
 #include <math.h>
 
@@ -23,44 +23,54 @@ static double left(const llm_bucket *bucket, int64_t now) {
                                       : HUGE_VAL;
 }
 
-/* What all slots of a client have in common. */
-static llm_peek peek_key(const llm_key *key) {
-  int64_t now = key->is_limited ? llm_clock_now(key->model->clock) : 0;
-  return (llm_peek){.id = key->id->text,
-                    .rest_until_ns = LLM_FOREVER,
-                    .breaker = llm_key_breaker(key),
-                    .rpm_left = left(&key->requests, now),
-                    .tpm_left = left(&key->tokens, now),
-                    .latency_ns = key->latency_ns,
-                    .first_ns = key->first_ns,
-                    .error_rate = key->error_rate};
-}
-
-static void peek_place(const llm_place *place, llm_peek *out) {
-  out->version = llm_place_version(place);
+/* One that is not free: it, or what its client waits for, says why. */
+static void add_taken(const llm_place *place, llm_peek *out) {
   out->state = (llm_place_state)place->state;
+  if (place->state == LLM_P_LENT) out->lent++;
   if (place->state != LLM_P_RESTING) return;
+  out->resting++;
   out->state = llm_key_rest_state(place->key);
   out->rest_until_ns = llm_key_back_ns(place->key);
 }
 
-static uint32_t peek_slots(const llm_key *key, llm_peek *out, uint32_t n,
-                           uint32_t max) {
-  llm_peek common = peek_key(key);
+/* Returns the sum of its slots' versions. */
+static uint64_t add_slots(const llm_key *key, llm_peek *out) {
+  uint64_t versions = 0;
   for (const llm_place *p = key->slots; p != NULL; p = p->sibling) {
     if (p->state == LLM_P_RETIRED) continue;
-    if (n < max) {
-      out[n] = common;
-      peek_place(p, &out[n]);
-    }
-    n++;
+    out->slots++;
+    versions += llm_place_version(p);
+    if (p->state == LLM_P_IDLE || p->state == LLM_P_VACANT)
+      out->free++;
+    else
+      add_taken(p, out);
   }
-  return n;
+  return versions;
+}
+
+static void peek_key(const llm_key *key, llm_peek *out,
+                     llm_model_peeked *total) {
+  *out = (llm_peek){.id = key->id->text,
+                    .rest_until_ns = LLM_FOREVER,
+                    .rpm_left = HUGE_VAL,
+                    .tpm_left = HUGE_VAL,
+                    .latency_ns = key->latency_ns,
+                    .first_ns = key->first_ns,
+                    .error_rate = key->error_rate,
+                    .outcomes = key->outcomes};
+  if (key->is_limited) {
+    int64_t now = llm_clock_now(key->model->clock);
+    out->rpm_left = left(&key->requests, now);
+    out->tpm_left = left(&key->tokens, now);
+  }
+  total->versions += add_slots(key, out);
+  if (out->free > 0) total->open++;
 }
 
 /* What is due is done first: rests that are over have ended. */
 uint32_t llm_model_peek(llm_model *model, llm_model_peeked *total,
                         llm_peek *out, uint32_t max) {
+  llm_peek none; /* of one that there is no room for */
   uint32_t n = 0;
   llm_due_check(model->pool, llm_ticks(model->clock));
   llm_idle_lock(&model->idle);
@@ -69,11 +79,28 @@ uint32_t llm_model_peek(llm_model *model, llm_model_peeked *total,
                               .resting = model->resting,
                               .limit = model->limit,
                               .capacity = model->capacity};
-  for (const llm_key *key = model->first; key != NULL; key = key->next)
-    n = peek_slots(key, out, n, max);
+  for (const llm_key *key = model->first; key != NULL; key = key->next) {
+    if (key->in_service == 0) continue;
+    peek_key(key, n < max ? &out[n] : &none, total);
+    n++;
+  }
   llm_idle_unlock(&model->idle);
   total->waiting = llm_sem_waiting(&model->sem);
   total->is_paused = (llm_sem_flags(&model->sem) & LLM_SEM_PAUSED) != 0;
+  return n;
+}
+
+uint32_t llm_model_peek_p95(llm_model *model, llm_peek_p95 *out, uint32_t max) {
+  uint32_t n = 0;
+  llm_idle_lock(&model->idle);
+  for (llm_key *key = model->first; key != NULL; key = key->next) {
+    if (key->in_service == 0) continue;
+    if (n < max)
+      out[n] = (llm_peek_p95){key->id->text, llm_recent_p95(&key->latencies),
+                              llm_recent_p95(&key->firsts)};
+    n++;
+  }
+  llm_idle_unlock(&model->idle);
   return n;
 }
 

@@ -198,14 +198,14 @@ static void tell_success(lua_State *L, Guard *guard) {
   llm_lease_report(&guard->lease, &outcome);
 }
 
-/* (client, error): by way of Lua; may raise */
+/* (client, error, seconds): by way of Lua; may raise */
 static int tell_failure(lua_State *L) {
   Guard *guard = check_client(L, 1);
   llm_outcome outcome;
   push_helper(L, HELPER_OUTCOME);
-  lua_pushvalue(L, 2);
-  lua_call(L, 1, 1); /* stack: client error outcome */
-  read_outcome(L, 3, world_now(binding_of(L)->worker->world), &outcome);
+  lua_insert(L, 2);
+  lua_call(L, 2, 1); /* stack: client outcome */
+  read_outcome(L, 2, world_now(binding_of(L)->worker->world), &outcome);
   llm_lease_report(&guard->lease, &outcome);
   return 0;
 }
@@ -217,7 +217,10 @@ static void tell_error(lua_State *L) {
   lua_pushcclosure(L, tell_failure, 2);
   lua_pushvalue(L, CLIENT);
   lua_pushvalue(L, -3);
-  if (lua_pcall(L, 2, 0, 0) != LUA_OK) lua_pop(L, 1);
+  lua_pushnumber(L, (double)(world_now(binding_of(L)->worker->world) -
+                             (int64_t)lua_tointeger(L, BEGAN)) /
+                        1e9);
+  if (lua_pcall(L, 3, 0, 0) != LUA_OK) lua_pop(L, 1);
 }
 
 /* The lease may have ended meanwhile: then there is nothing to tell. */

@@ -18,36 +18,44 @@ static View *check_view(lua_State *L, int index) {
 
 /* ---- models ------------------------------------------------------------ */
 
-/* Pushes the view of the model named at `name`; raises unknown_model. */
-static void push_model(lua_State *L, int index, View *view, int name) {
+/* The one that is kept, if it is of the model that has the name now. */
+static ModelView *push_known(lua_State *L, int index, int name) {
   lua_getiuservalue(L, index, VIEW_MODELS);
   lua_pushvalue(L, name);
   if (lua_rawget(L, -2) == LUA_TUSERDATA) {
-    const ModelView *known = lua_touserdata(L, -1);
+    ModelView *known = lua_touserdata(L, -1);
     if (known->model && !llm_model_is_closed(known->model)) {
-      lua_remove(L, -2);
-      return;
+      lua_replace(L, -2);
+      return known;
     }
   }
-  lua_pop(L, 1);
+  lua_pop(L, 2);
+  return NULL;
+}
+
+ModelView *push_view_of(lua_State *L, int index, View *view, int name) {
+  ModelView *known = push_known(L, index, name);
+  if (known) return known;
   if (view->pool->pool == NULL) luaL_error(L, "the view's pool was let go");
   luaL_argexpected(L, lua_type(L, name) == LUA_TSTRING, name, "a model's name");
-  llm_model *model = llm_pool_model(view->pool->pool, lua_tostring(L, name));
-  if (model == NULL) {
+  ModelView *made = push_model_view(L, index, view);
+  made->model = llm_pool_model(view->pool->pool, lua_tostring(L, name));
+  if (made->model == NULL) {
     push_unknown_model(L, view->pool, name);
     lua_error(L);
   }
-  push_model_view(L, index, view, model); /* stack: ... models view */
+  lua_getiuservalue(L, index, VIEW_MODELS);
   lua_pushvalue(L, name);
-  lua_pushvalue(L, -2);
-  lua_rawset(L, -4);
-  lua_remove(L, -2);
+  lua_pushvalue(L, -3);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+  return made;
 }
 
 static int m_model(lua_State *L) {
   View *view = check_view(L, 1);
   lua_settop(L, 2);
-  push_model(L, 1, view, 2);
+  push_view_of(L, 1, view, 2);
   return 1;
 }
 
@@ -59,42 +67,6 @@ static int m_models(lua_State *L) {
   lua_insert(L, -2);
   lua_call(L, 1, 1);
   return 1;
-}
-
-/* (view, names) -> how many clients of these models have a free slot */
-static int m_open(lua_State *L) {
-  View *view = check_view(L, 1);
-  luaL_checktype(L, 2, LUA_TTABLE);
-  lua_settop(L, 2);
-  lua_Integer n = 0;
-  for (lua_Integer i = 1; lua_rawgeti(L, 2, i) != LUA_TNIL; i++) {
-    push_model(L, 1, view, 3);
-    n += model_view_open(L, lua_touserdata(L, 4));
-    lua_settop(L, 2);
-  }
-  lua_pushinteger(L, n);
-  return 1;
-}
-
-/* (view, names, k) -> the k-th client of these models that has a free slot,
-** and the name of its model; or nil */
-static int m_pick(lua_State *L) {
-  View *view = check_view(L, 1);
-  luaL_checktype(L, 2, LUA_TTABLE);
-  lua_Integer k = luaL_checkinteger(L, 3);
-  lua_settop(L, 2);
-  for (lua_Integer i = 1; lua_rawgeti(L, 2, i) != LUA_TNIL; i++) {
-    push_model(L, 1, view, 3); /* stack: view names name model */
-    lua_Integer open = model_view_open(L, lua_touserdata(L, 4));
-    if (k <= open) {
-      push_open_client(L, 4, lua_touserdata(L, 4), k);
-      lua_pushvalue(L, 3);
-      return 2;
-    }
-    k -= open;
-    lua_settop(L, 2);
-  }
-  return 0;
 }
 
 /* ---- notes ------------------------------------------------------------- */
@@ -116,9 +88,10 @@ static int m_note(lua_State *L) {
 
 /* ---- fields ------------------------------------------------------------ */
 
-enum { FIELD_NOW = 1, FIELD_PROBE, FIELD_EXPLAINING };
+enum { FIELD_NOW = 1, FIELD_STREAMS, FIELD_PROBE, FIELD_EXPLAINING };
 
-static const char *const field_names[] = {NULL, "now", "probe", "explaining"};
+static const char *const field_names[] = {NULL, "now", "streams", "probe",
+                                          "explaining"};
 
 /* upvalue 3: key -> a method, or a field's number; what is none is a model */
 static int mm_index(lua_State *L) {
@@ -127,13 +100,14 @@ static int mm_index(lua_State *L) {
   int type = lua_rawget(L, lua_upvalueindex(3));
   if (type == LUA_TFUNCTION) return 1;
   if (type == LUA_TNIL) {
-    push_model(L, 1, view, 2);
+    push_view_of(L, 1, view, 2);
     return 1;
   }
   switch (lua_tointeger(L, -1)) {
   case FIELD_NOW:
     lua_pushnumber(L, (double)world_now(view->pool->world) / 1e9);
     break;
+  case FIELD_STREAMS: lua_pushboolean(L, view->streams); break;
   case FIELD_PROBE: lua_pushboolean(L, view->probe); break;
   default: lua_pushboolean(L, view->explaining);
   }
@@ -175,37 +149,6 @@ static int f_view_begin(lua_State *L) {
   return 0;
 }
 
-/* (view, model, id, seconds, failed): an outcome, for the client's record */
-static int f_view_report(lua_State *L) {
-  View *view = check_view(L, 1);
-  double seconds = luaL_checknumber(L, 4);
-  bool failed = lua_toboolean(L, 5);
-  lua_settop(L, 3);
-  push_model(L, 1, view, 2);
-  ModelView *model = lua_touserdata(L, 4);
-  int at = model_view_find(L, 4, model, 3);
-  if (at >= 0)
-    record_outcome(&model->clients[at].record, world_now(view->pool->world),
-                   seconds, failed);
-  return 0;
-}
-
-/* (view, client, since): the lease's request went well, begun at `since` */
-static int f_view_served(lua_State *L) {
-  View *view = check_view(L, 1);
-  const Guard *guard = client_guard(L, 2);
-  int64_t now = world_now(view->pool->world);
-  double seconds = (double)now / 1e9 - luaL_checknumber(L, 3);
-  lua_settop(L, 1);
-  lua_pushstring(L, llm_model_name(guard->lease.model));
-  lua_pushstring(L, llm_place_id(guard->lease.place));
-  push_model(L, 1, view, 2);
-  ModelView *model = lua_touserdata(L, 4);
-  int at = model_view_find(L, 4, model, 3);
-  if (at >= 0) record_outcome(&model->clients[at].record, now, seconds, false);
-  return 0;
-}
-
 static const char *end_name(BoundEnd end) {
   static const char *const names[] = {"ok", "raised", "instructions", "memory"};
   return names[end];
@@ -239,14 +182,15 @@ static int f_hash(lua_State *L) {
   return 1;
 }
 
-/* (view, policy, instructions, bytes, request, options) -> plan, or nil, error,
-** why */
+/* (view, policy, instructions, bytes, request, options, streams) -> plan, or
+** nil, error, why */
 static int f_decide(lua_State *L) {
   View *view = check_view(L, 1);
   Bound bound = {.what = "a policy",
                  .instructions = lua_tointeger(L, 3),
                  .bytes = lua_tointeger(L, 4)};
   view->epoch++;
+  view->streams = lua_toboolean(L, 7);
   lua_settop(L, 6);
   lua_pushvalue(L, 2);
   lua_pushvalue(L, 5);
@@ -261,27 +205,23 @@ static int f_decide(lua_State *L) {
 }
 
 void view_open(lua_State *L, Binding *b) {
-  static const luaL_Reg functions[] = {{"view", f_view},
-                                       {"view_begin", f_view_begin},
-                                       {"view_report", f_view_report},
-                                       {"view_served", f_view_served},
-                                       {"bounded", f_bounded},
-                                       {"hash", f_hash},
-                                       {"decide", f_decide},
-                                       {NULL, NULL}};
-  static const luaL_Reg methods[] = {{"model", m_model}, {"models", m_models},
-                                     {"note", m_note},   {"open", m_open},
-                                     {"pick", m_pick},   {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"view", f_view}, {"view_begin", f_view_begin}, {"bounded", f_bounded},
+      {"hash", f_hash}, {"decide", f_decide},         {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"model", m_model}, {"models", m_models}, {"note", m_note}, {NULL, NULL}};
   static const luaL_Reg metamethods[] = {{"__tostring", mm_tostring},
                                          {NULL, NULL}};
   set_functions(L, b, functions);
+  view_fields_open(L, b);
+  int keys = lua_gettop(L);
   new_type(L, b, VIEW_TYPE, methods, metamethods); /* stack: type methods */
+  view_choices_open(L, b, keys);
   for (int i = FIELD_NOW; i <= FIELD_EXPLAINING; i++) {
     lua_pushinteger(L, i);
     lua_setfield(L, -2, field_names[i]);
   }
   view_set_index(L, b, mm_index);
   b->view_types[0] = lua_topointer(L, -2);
-  lua_pop(L, 2);
-  model_views_open(L, b);
+  lua_pop(L, 3);
 }

@@ -41,6 +41,7 @@
 --- view["gpt-4"] is a model.
 ---@class llmpool.view
 ---@field now number seconds
+---@field streams boolean the answer is wanted piece by piece
 ---@field probe boolean nothing will be sent: keep your turn
 ---@field explaining boolean notes are wanted
 local view = {}
@@ -65,6 +66,32 @@ function view:open(names) end
 ---@return llmpool.view.client|nil client
 ---@return string|nil model its name
 function view:pick(names, k) end
+
+--- The client with the least of a field, among those of these models that have
+--- a free slot.
+---@param names string[]
+---@param field string
+---@param last? integer of equals the first behind the client `after` of the
+--- model number `last` comes first, in turn
+---@param after? integer
+---@return integer|nil number of the model, in the list
+---@return integer|nil position of the client
+---@return number|nil value
+---@return string|nil id
+function view:least(names, field, last, after) end
+
+--- The client of these models that answers a request for the lowest price, in
+--- time, as far as is known; in time comes before late, free before busy.
+---@param names string[]
+---@param prompt number tokens
+---@param answer number tokens
+---@param within? number seconds: its p95 must not be more
+---@return integer|nil number of the model, in the list
+---@return string|nil id
+---@return number|nil price
+---@return number|nil p95
+---@return boolean|nil free
+function view:cheapest(names, prompt, answer, within) end
 
 --- Says why, for router:explain; without an explanation it does nothing.
 ---@param model? string
@@ -128,11 +155,14 @@ function model:client(id) end
 ---@field slots integer
 ---@field resting integer slots
 ---@field rest_until number 0: it does not rest
----@field latency number peak EWMA, seconds: of an answer, or of a stream's
---- first content; 0: not known
----@field p95 number of its last 64 calls; 0: not known
+---@field latency number seconds that whole answers took of late, peaks at once;
+--- 0: not known. These are the pool's own books (pool:stats), for all calls of
+--- the client, whoever made them
+---@field first_token number the same, until the first token
+---@field p95 number what 95 % of its last 64 answers took; 0: not known
+---@field first_token_p95 number the same, of first tokens
 ---@field error_rate number from 0 to 1, lately
----@field calls integer
+---@field calls integer that said how they went
 ---@field busy number lent per slot
 ---@field load number latency times the requests that it would have in hand
 ---@field weight number

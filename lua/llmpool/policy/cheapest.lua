@@ -1,4 +1,5 @@
--- cheapest: the least expensive client that answers in time.
+-- cheapest: the least expensive client that answers in time; of those, one
+-- that is free.
 --
 -- When: prices differ and there is a deadline: batch work to the cheap model,
 -- unless it has become too slow. In time is a client whose 95th percentile is
@@ -8,31 +9,6 @@
 --   cheapest { "gpt-4", "small", within = 5 }
 
 local part = require "llmpool.policy.part"
-
--- In time comes before late, free before busy; then the price, then the 95th
--- percentile. Returns whether the first of two is the better.
-local function is_better(p95, free, price, best_p95, best_free, best_price,
-                         within)
-  if p95 > within or best_p95 > within then return p95 < best_p95 end
-  if free ~= best_free then return free end
-  if price ~= best_price then return price < best_price end
-  return p95 < best_p95
-end
-
--- Returns the name of the best one's model and its id.
-local function choose(view, models, prompt, answer, within)
-  local best, best_id, best_price, best_p95, best_free
-  for k = 1, #models do
-    local name = models[k]
-    local i, price, p95, free, id = view[name]:cheapest(prompt, answer, within)
-    if i and (not best or is_better(p95, free, price, best_p95, best_free,
-      best_price, within)) then
-      best, best_id = name, id
-      best_price, best_p95, best_free = price, p95, free
-    end
-  end
-  return best, best_id
-end
 
 local function explain(view, models, prompt, answer, within)
   for _, name in ipairs(models) do
@@ -61,8 +37,10 @@ return function(t)
     local models = part.models(given, view)
     local prompt = part.prompt_tokens(request, options)
     local answer = part.answer_tokens(request, given.answer_tokens or 500)
-    local name, id = choose(view, models, prompt, answer, within)
+    local m, id = view:cheapest(models, prompt, answer, within)
     if view.explaining then explain(view, models, prompt, answer, within) end
+    if not m then return { model = models } end -- nobody is in service
+    local name = models[m]
     if models == given then return plan_for(name, id) end
     return plan_of(models, name, id)
   end, "cheapest")

@@ -53,12 +53,8 @@ local function try(router, request, attempt)
     run.no_client(attempt, record, err)
     return false, record, err
   end
-  local since = now()
   local ok, text, response = pcall(client.generate, client, request)
-  if ok then
-    native.view_served(router.view, client, since)
-    return true, text, response
-  end
+  if ok then return true, text, response end
   local model, id = native.lease_names(client)
   return false, { number = 1, started = started, model = model, client = id },
     text

@@ -49,18 +49,16 @@ run.call_hook = call_hook
 
 -- ---- attempts ---------------------------------------------------------------
 
+-- What it means for the client, its own books have (outcome.c): the plan's
+-- hooks are told.
 local function outcome(r, record, ok, usage)
-  local seconds = now() - record.started
   local hooks = r.plan.on_attempt
-  if record.client and (ok or not kinds.innocent[record.kind]) then
-    r.router:_report(record.model, record.client, record.latency or seconds,
-      not ok)
-  end
   if not hooks then return end
   local result = {
     request = r.request, options = r.options, model = record.model,
     client = record.client, ok = ok, kind = record.kind,
-    error = record.cause, seconds = seconds, latency = record.latency,
+    error = record.cause, seconds = now() - record.started,
+    latency = record.latency,
     usage = usage, number = record.number, time = now(),
   }
   for _, hook in ipairs(hooks) do call_hook(hook, result) end
@@ -130,8 +128,8 @@ end
 
 -- The client was too slow for the plan: that is counted against it, as if its
 -- provider had said so itself.
-local function blame(client, err)
-  pcall(client.report, client, health.of_error(err))
+local function blame(client, err, since)
+  pcall(client.report, client, health.of_error(err, now() - since))
 end
 
 run.blame = blame
@@ -144,7 +142,7 @@ local function as_provider(client, err, record, left, started)
         record.model, left))
     object.client, object.model, object.retryable = record.client,
       record.model, true
-    blame(client, object)
+    blame(client, object, started)
     return object
   end
   return err

@@ -81,7 +81,7 @@ local function too_slow(self, kind, seconds)
     .. "%g s"):format(record.client, record.model,
     self.content == 0 and "content" or "end", seconds))
   err.client, err.model, err.retryable = record.client, record.model, true
-  if self.client then run.blame(self.client, err) end
+  if self.client then run.blame(self.client, err, self.since) end
   return err
 end
 
