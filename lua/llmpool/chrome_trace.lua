@@ -167,8 +167,7 @@ end
 --- Writes a run's trace into a file; raises if it cannot.
 -- @param picture table: record, read (as the second value of scenario:run)
 function chrome_trace.write(path, picture)
-  local file, message = io.open(path, "wb")
-  if not file then error("cannot write the trace: " .. message, 0) end
+  local file = require "llmpool.outfile".open(path, "the trace")
   chrome_trace.put(file, picture)
   file:close()
 end

@@ -426,17 +426,10 @@ function timeline.draw(picture)
   return table.concat(page, "\n")
 end
 
-local function write_file(path, content)
-  local file, message = io.open(path, "wb")
-  if not file then error("cannot write the timeline: " .. message, 0) end
-  file:write(content)
-  file:close()
-end
-
 --- Draws a scenario's run into a file.
 -- @param ran table: the second value of scenario:run
 function timeline.write(path, ran)
-  write_file(path, timeline.draw {
+  require "llmpool.outfile".write(path, "the timeline", timeline.draw {
     record = ran.record, read = ran.read, slots = ran.slots,
     title = ran.scenario, note = ran.policy
       and ("policy %s, seed %d"):format(ran.policy, ran.seed),

@@ -11,6 +11,7 @@
 
 local json = require "llmpool.json"
 local native = require "llmpool.native"
+local outfile = require "llmpool.outfile"
 
 local trace = {}
 
@@ -21,9 +22,7 @@ Trace.__index = Trace
 Trace.__name = "llmpool.trace"
 
 local function open_file(path)
-  local file, message = io.open(path, "wb")
-  if not file then error("cannot write the trace: " .. message, 0) end
-  file:setvbuf("full", 1 << 16)
+  local file = outfile.open(path, "the trace")
   file:write(json.encode { trace = "llmpool", version = 1 }, "\n")
   return file
 end

@@ -84,6 +84,18 @@ local rows = {
   { "such a file that does not compile", args = "tset", ended = "exit 1",
     files = { tset = "x =" },
     err = "LUA: tset:1: unexpected symbol near <eof>\n" },
+  { "a command whose output has no room", ended = "exit 0", out = "1 1 1\n",
+    sh = [[for c in help version doctor; do
+        "$LUA" $c >/dev/full; s="$s $?"; done; echo $s]],
+    err = ("LUA: cannot write: No space left on device\n"):rep(3) },
+  { "a command whose output is closed", ended = "exit 0", out = "1\n",
+    sh = [["$LUA" help >&-; echo $?]],
+    err = "LUA: cannot write: Bad file descriptor\n" },
+  { "a script's output is its own affair", ended = "exit 0", err = "",
+    sh = [["$LUA" -e "print(1)" >/dev/full]] },
+  { "no standard file is open", ended = "exit 0", out = "3\n", err = "",
+    sh = [["$LUA" -e "local l = require 'llmpool' l.sleep(0.01)
+      print(io.read()) os.exit(3)" <&- >&- 2>&-; echo $?]] },
   { "test without busted", sh = [[PATH=/nowhere exec "$LUA" test]],
     ended = "exit 1", out = "", err = "LUA: test needs busted, which is not " ..
       "in PATH (on Debian: apt-get install lua-busted)\n" },

@@ -45,6 +45,15 @@ local rows = {
   { "a place that cannot be written", args = "--timeline /none/x s.lua",
     ended = "exit 1", out = "",
     err = "LUA: cannot write /none/x: No such file or directory\n" },
+  { "a timeline for which there is no room", ended = "exit 1", out = "",
+    args = "--timeline /dev/full s.lua",
+    err = "LUA: cannot write the timeline: /dev/full: No space left on device\n" },
+  { "leases for which there is no room", ended = "exit 1", out = "",
+    args = "--record /dev/full s.lua",
+    err = "LUA: cannot write the trace: /dev/full: No space left on device\n" },
+  { "requests for which there is no room", ended = "exit 1", out = "",
+    args = "--record /dev/full r.lua",
+    err = "LUA: cannot write the trace: /dev/full: No space left on device\n" },
 }
 
 describe("the program observes", function()

@@ -7,6 +7,7 @@
 */
 #include "host.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,16 @@ void host_message(const char *text) {
   if (progname) fprintf(stderr, "%s: ", progname);
   fprintf(stderr, "%s\n", text);
   fflush(stderr);
+}
+
+bool host_has_written(void) {
+  char text[128];
+  errno = 0;
+  if (fflush(stdout) == 0 && !ferror(stdout)) return true;
+  snprintf(text, sizeof text, "cannot write: %s",
+           errno != 0 ? strerror(errno) : "standard output failed");
+  host_message(text);
+  return false;
 }
 
 /* ---- the state --------------------------------------------------------- */

@@ -24,6 +24,10 @@ const char *host_rename(const char *name);
 /* "name: text" on standard error. */
 void host_message(const char *text);
 
+/* Writes what is still to be written to standard output; false: not all of it
+** could be, which has been said. */
+bool host_has_written(void);
+
 /* Opens the libraries and the runtime, and makes the table `arg`. May raise. */
 void host_open(lua_State *L, const Options *options);
 

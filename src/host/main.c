@@ -6,6 +6,7 @@
 ** run in one protected C function on the main thread. Behind the script comes
 ** what lua does not have: tasks, which the program waits for.
 */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -64,9 +65,11 @@ static bool wants_prompt(const Options *options) {
 
 static int status_of(bool done) { return done ? EXIT_SUCCESS : EXIT_FAILURE; }
 
-/* A command's own status counts more than that of tasks it left behind. */
+/* A command's own status counts more than that of tasks it left behind. A
+** report that could not be written is a failure; a script's print is not. */
 static int run_command(lua_State *L, const Options *options) {
   int status = host_run_command(L, options);
+  if (!host_has_written()) return EXIT_FAILURE;
   return status != EXIT_SUCCESS ? status : status_of(host_finish(L));
 }
 
@@ -118,16 +121,26 @@ static int run(const Options *options) {
   return result;
 }
 
+/* Whoever closed a standard file means that nothing can be read or written.
+** Its number must not go to a file of ours, though: libuv does not close such,
+** and a print would go there. */
+static void occupy_standard_files(void) {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+    if (fcntl(fd, F_GETFD) < 0)
+      open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 int main(int argc, char **argv) {
   Options options;
   const char *program = argv[0] && argv[0][0] ? argv[0] : "llmpool";
+  occupy_standard_files();
   host_rename(program);
   if (!options_read(&options, argc, argv)) {
     options_complain(&options, program);
     return EXIT_FAILURE;
   }
   switch (command_begin(&options, program)) {
-  case COMMAND_DONE: return EXIT_SUCCESS;
+  case COMMAND_DONE: return status_of(host_has_written());
   case COMMAND_FAILED: return EXIT_FAILURE;
   case COMMAND_LUA:
   case COMMAND_SCRIPT: break;

@@ -60,7 +60,7 @@ end
 --- Loads a policy from a file: a Lua script that returns one.
 function run.load_policy(path)
   local chunk, message = loadfile(path)
-  if not chunk then error("cannot load the policy " .. message, 0) end
+  if not chunk then error("cannot load the policy: " .. message, 0) end
   local made = chunk()
   if made == nil then
     error(("the policy %s returns nothing; it must return a function (request, "
