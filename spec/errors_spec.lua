@@ -25,6 +25,7 @@ local function table_of(title, rows)
 end
 
 local nan = 0 / 0
+local NUL = "a name has no zero bytes"
 
 table_of("a call for a client", {
   { pool.get_client, "pool expected, got no value" },
@@ -133,11 +134,69 @@ describe("an option of register_model", function()
   end)
 end)
 
+-- Functions of the pool that are Lua and hand on what they were given to one
+-- of C's: the error is that of the function that was called, on its line.
+describe("a function in Lua", function()
+  local function told(fn)
+    local text = surface.message(fn)
+    local line = debug.getinfo(fn, "S").linedefined
+    local place, rest = text:match "^([^:]+:%d+): (.*)$"
+    assert.equal("spec/errors_spec.lua:" .. line, (place:gsub("^%./", "")))
+    return rest
+  end
+
+  it("tells its own name and the user's line", function()
+    assert.equal("bad argument #3 to 'generate' (unknown option 'timeot'; "
+      .. "did you mean 'timeout'?)",
+      told(function() pool:generate("m", "q", { timeot = 1 }) end))
+    assert.equal("bad argument #3 to 'stream' (timeout must be a number of "
+      .. "seconds, got string)",
+      told(function() pool:stream("m", "q", { timeout = "5" }) end))
+    assert.equal("bad argument #1 to 'embed' (a model's name "
+      .. "expected, got nil)",
+      told(function() pool:embed() end))
+    ledger.settled(pool)
+  end)
+
+  it("tells a dot where a colon should be", function()
+    local wanted = "bad argument #1 to '%s' (pool expected, got string)"
+    assert.equal(wanted:format "generate",
+      told(function() pool.generate("m", "q") end))
+    assert.equal(wanted:format "embed", told(function() pool.embed "m" end))
+    assert.equal(wanted:format "stream", told(function() pool.stream "m" end))
+    assert.equal(wanted:format "clients",
+      told(function() pool.clients("m", "m") end))
+  end)
+
+  it("tells whose lease has ended", function()
+    local client = pool:acquire "m"
+    local stream = client.stream
+    client:release()
+    assert.matches("^this client was returned",
+      told(function() stream(client, "q") end))
+    assert.equal("bad argument #1 to 'stream' (client expected, got number)",
+      told(function() stream(5) end))
+    ledger.settled(pool)
+  end)
+end)
+
 table_of("clients that come and go", {
   { pool.add_client, pool, "bad argument #1 to 'add_client'" },
   { pool.add_client, pool, "m", "add_client: a client expected, got nil" },
   { pool.add_client, pool, "m", plain "a", "has a client of that id already" },
   { pool.add_client, pool, "n", plain "z", 'no model "n"; there is "m"' },
+  { pool.retire_client, pool, "m", "a\0", NUL },
+  { pool.cool_down, pool, "m", "a\0", 1, NUL },
+  { pool.disable_client, pool, "m", "a\0", "why", NUL },
+  { pool.add_client, pool, "m", plain "z\0z", NUL },
+  { pool.register_model, pool, "x\0y", { plain "z" }, NUL },
+  { pool.register_model, pool, "x", { plain "\0z" }, NUL },
+  { pool.stats, pool, "m\0x", 'no model "m' },
+  { pool.get_client, pool, "m\0x", print, 'no model "m' },
+  { pool.clients, pool, "a model's name expected, got no value" },
+  { pool.clients, pool, 5, "a model's name expected, got number" },
+  { pool.clients, {}, "m", "pool expected, got table" },
+  { llmpool.open, "x\0y", NUL },
   { pool.replace_client, pool, "m", plain "z", 'has no client "z"' },
   { pool.retire_client, pool, "m", "string expected, got no value" },
   { pool.retire_client, pool, "m", "z", 'model "m" has no client "z"' },

@@ -158,6 +158,17 @@ describe("README.md #readme", function()
 end)
 
 -- The pages of the documentation, and the recipes, are held to the same.
+it("the manual's index leads to every page #readme #once", function()
+  local file = assert(io.open "lua/llmpool/doc/index.md")
+  local index = file:read "a"
+  file:close()
+  for name in capture("ls lua/llmpool/doc"):gmatch "(%w+%.md)" do
+    if name ~= "index.md" then
+      assert.matches("](" .. name .. ")", index, 1, true)
+    end
+  end
+end)
+
 local pages = assert(io.popen "ls CONTRIBUTING.md lua/llmpool/doc/*.md")
 for path in pages:lines() do
   describe(path .. " #once #host", function()

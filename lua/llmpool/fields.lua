@@ -230,6 +230,14 @@ function fields.check_id(id, where, level)
     bad(level + 1, "%s needs an id, a string that is not empty (got %s)",
       where, id == "" and "an empty one" or type(id))
   end
+  fields.check_bytes(id, where, level + 1)
+end
+
+--- Names end at a zero byte in C: two of them would be the same there.
+function fields.check_bytes(name, where, level)
+  if name:find("\0", 1, true) then
+    bad(level + 1, "%s: a name has no zero bytes, got %q", where, name)
+  end
 end
 
 --- What llmpool.simulated, llmpool.openai, ... return: a plain table, so that

@@ -37,7 +37,7 @@ methods.add_client = registration.add_client
 methods.replace_client = registration.replace_client
 methods.clients = registration.clients
 
-local now = native.now
+local get_client, now = methods.get_client, native.now
 local INSTANT = 0.0001 -- seconds; less than this was no wait
 
 -- What generate returned, unchanged but for the timings of a response.
@@ -59,7 +59,7 @@ end
 -- @return the text, and the whole response; raises as get_client does
 function methods.generate(pool, model, request, options)
   local asked = now()
-  return pool:get_client(model, function(client)
+  return get_client(pool, model, function(client)
     return after_wait(now() - asked, client:generate(request))
   end, options)
 end
@@ -77,14 +77,12 @@ end
 --- Lends a client for one answer that comes piece by piece.
 -- @return a stream that owns the lease: it is back when the stream has ended,
 -- is closed or collected; raises as get_client does
-function methods.stream(pool, model, request, options)
-  return streams.of_pool(pool, model, request, options)
-end
+methods.stream = streams.of_pool
 
 --- Lends a client for embeddings: of a text, or of a list of texts.
 -- @return one vector for a text, a list of them for a list; and the response
 function methods.embed(pool, model, input, options)
-  return pool:get_client(model, function(client)
+  return get_client(pool, model, function(client)
     if not client.embed then
       error(("client \"%s\" has no embed method"):format(client.id), 0)
     end

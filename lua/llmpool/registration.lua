@@ -117,6 +117,7 @@ local function check_name(name, method, level)
     bad(level + 1, "bad argument #1 to '%s' (a model's name expected, got %s)",
       method, name == "" and "an empty string" or type(name))
   end
+  fields.check_bytes(name, method, level + 1)
 end
 
 local function check_unique(items, level)
@@ -228,7 +229,11 @@ end
 -- with (slots, rpm, tpm, breaker, price, weight, tags, provider), defaults
 -- filled in, and what pool:stats says of each (state and counts).
 function registration.clients(pool, model)
-  local list = pool:stats(model).clients
+  if type(model) ~= "string" then
+    bad(2, "bad argument #1 to 'clients' (a model's name expected, got %s)",
+      model == nil and "no value" or type(model))
+  end
+  local list = native.pool_methods.stats(pool, model).clients
   for _, client in ipairs(list) do
     local item = native.item(pool, model, client.id)
     local common = item and item.common or {}

@@ -187,7 +187,7 @@ end
 --- pool:stream(model, request, options): a stream that owns its lease.
 function streams.of_pool(pool, model, request, options)
   local asked = native.now()
-  local lease, err = pool:acquire(model, options)
+  local lease, err = native.pool_methods.acquire(pool, model, options)
   if not lease then error(err, 0) end
   local holder <close> = setmetatable({ lease }, Holder)
   local waited = native.now() - asked

@@ -47,7 +47,8 @@ local rows = {
     err = "LUA: cannot write /none/x: No such file or directory\n" },
   { "a timeline for which there is no room", ended = "exit 1", out = "",
     args = "--timeline /dev/full s.lua",
-    err = "LUA: cannot write the timeline: /dev/full: No space left on device\n" },
+    err = "LUA: cannot write the timeline: /dev/full: "
+      .. "No space left on device\n" },
   { "leases for which there is no room", ended = "exit 1", out = "",
     args = "--record /dev/full s.lua",
     err = "LUA: cannot write the trace: /dev/full: No space left on device\n" },

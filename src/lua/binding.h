@@ -254,12 +254,22 @@ Guard *find_client(lua_State *L, int index);
 /* The value at `index` is this state's instance of the place's client. */
 void set_instance(lua_State *L, llm_place *place, int index);
 
+/* misuse.c: as luaL_argerror, luaL_typeerror and luaL_error; if a Lua function
+** of ours has called, the error is that of its argument, where it was called */
+int misused(lua_State *L, int argument, const char *message);
+int mistyped(lua_State *L, int argument, int index, const char *wanted);
+int misled(lua_State *L, const char *message);
+
 /* pool.c */
 void pools_open(lua_State *L, Binding *binding);
 LuaPool *check_pool(lua_State *L, int index);
 /* The model named at `index`; raises unknown_model or closed. */
 llm_model *check_model(lua_State *L, LuaPool *pool, int index);
 void push_unknown_model(lua_State *L, LuaPool *pool, int index);
+/* The model of the name at `index`, a string; NULL: there is none. */
+llm_model *find_registered(lua_State *L, LuaPool *pool, int index);
+/* A string that C can hold. */
+const char *check_name(lua_State *L, int index);
 /* Seconds at `index` of the stack as ns; raises "bad argument". */
 int64_t check_seconds(lua_State *L, int argument, int index, const char *name);
 /* Pushes the table that this state has for a model: hooks, options. */

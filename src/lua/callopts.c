@@ -25,7 +25,7 @@ static int argument_number(lua_State *L, int index) {
 static int bad_option(lua_State *L, int argument, const char *format,
                       const char *name) {
   lua_pushfstring(L, format, name, luaL_typename(L, -1));
-  return luaL_argerror(L, argument, lua_tostring(L, -1));
+  return misused(L, argument, lua_tostring(L, -1));
 }
 
 int64_t check_seconds(lua_State *L, int argument, int index, const char *name) {
@@ -37,7 +37,7 @@ int64_t check_seconds(lua_State *L, int argument, int index, const char *name) {
     else
       lua_pushfstring(L, "%s must be a number of seconds, got %s", name,
                       luaL_typename(L, index));
-    luaL_argerror(L, argument, lua_tostring(L, -1));
+    misused(L, argument, lua_tostring(L, -1));
   }
   return s >= 9.2e9 ? LLM_FOREVER : (int64_t)(s * 1e9);
 }
@@ -77,7 +77,7 @@ static void unknown_option(lua_State *L, int argument, const char *name) {
   static const char *const known[] = {"timeout", "priority", "prefer",
                                       "exclude", "tokens",   NULL};
   push_unknown_option(L, name, known);
-  luaL_argerror(L, argument, lua_tostring(L, -1));
+  misused(L, argument, lua_tostring(L, -1));
 }
 
 static void set_timeout(int64_t timeout_ns, llm_clock *clock, llm_ask *ask) {
@@ -213,13 +213,13 @@ void check_ask(lua_State *L, int index, int64_t timeout_ns, llm_clock *clock,
   int argument = argument_number(L, index);
   bool has_ids = false;
   if (!lua_istable(L, index))
-    luaL_argerror(L, argument,
-                  lua_pushfstring(L, "a table of options expected, got %s",
-                                  luaL_typename(L, index)));
+    misused(L, argument,
+            lua_pushfstring(L, "a table of options expected, got %s",
+                            luaL_typename(L, index)));
   lua_pushnil(L);
   while (lua_next(L, index)) {
     if (lua_type(L, -2) != LUA_TSTRING)
-      luaL_argerror(L, argument, "options are named: {timeout = seconds, ...}");
+      misused(L, argument, "options are named: {timeout = seconds, ...}");
     const char *name = lua_tostring(L, -2);
     has_ids = check_option(L, argument, name, clock, ask) || has_ids;
     lua_pop(L, 1);

@@ -47,9 +47,9 @@ void name_lease(Binding *b, Client *client, Guard *guard, const char *site) {
 static Client *to_client(lua_State *L, int index) {
   Client *client = lua_touserdata(L, index);
   if (client == NULL || !lua_getmetatable(L, index))
-    luaL_typeerror(L, index, "client");
+    mistyped(L, index, index, "client");
   if (lua_topointer(L, -1) != binding_of(L)->client_type)
-    luaL_typeerror(L, index, "client");
+    mistyped(L, index, index, "client");
   lua_pop(L, 1);
   return client;
 }
@@ -68,8 +68,8 @@ Guard *find_client(lua_State *L, int index) {
 Guard *check_client(lua_State *L, int index) {
   Guard *guard = find_guard(to_client(L, index));
   if (guard == NULL)
-    luaL_error(L, "this client was returned: its lease has ended (it lasts as "
-                  "long as the callback, or until it is released or closed)");
+    misled(L, "this client was returned: its lease has ended (it lasts as "
+              "long as the callback, or until it is released or closed)");
   return guard;
 }
 

@@ -405,8 +405,8 @@ static llm_step begin(lua_State *L, Guard *guard, const llm_ask *ask) {
 static llm_model *check_models(lua_State *L, LuaPool *pool) {
   if (!lua_istable(L, MODEL)) return check_model(L, pool, MODEL);
   lua_Unsigned n = lua_rawlen(L, MODEL);
-  luaL_argcheck(L, n > 0, MODEL,
-                "a model's name or a list of at least one expected");
+  if (n == 0)
+    misused(L, MODEL, "a model's name or a list of at least one expected");
   luaL_checkstack(L, n < INT_MAX / 2 ? (int)n + LUA_MINSTACK : INT_MAX / 2,
                   "too many models");
   for (lua_Unsigned i = 1; i <= n; i++) {
@@ -487,8 +487,8 @@ int f_get_client(lua_State *L) {
 static int refuse_closed(lua_State *L, const LuaPool *pool) {
   llm_ask ask;
   if (lua_type(L, MODEL) != LUA_TTABLE)
-    luaL_argexpected(L, lua_type(L, MODEL) == LUA_TSTRING, MODEL,
-                     "a model's name");
+    if (lua_type(L, MODEL) != LUA_TSTRING)
+      mistyped(L, MODEL, MODEL, "a model's name");
   check_ask(L, OPTIONS, LLM_FOREVER, pool->world->clock, &ask);
   lua_pushnil(L);
   push_error(L, "closed", "the pool is closed");

@@ -24,16 +24,16 @@ static const char pools_key = 'P'; /* registry: LuaPool -> its userdata, weak */
 static LuaPool *to_pool(lua_State *L, int index) {
   LuaPool *pool = lua_touserdata(L, index);
   if (pool == NULL || !lua_getmetatable(L, index))
-    luaL_typeerror(L, index, "pool");
+    mistyped(L, index, index, "pool");
   if (lua_topointer(L, -1) != binding_of(L)->pool_type)
-    luaL_typeerror(L, index, "pool");
+    mistyped(L, index, index, "pool");
   lua_pop(L, 1);
   return pool;
 }
 
 LuaPool *check_pool(lua_State *L, int index) {
   LuaPool *pool = to_pool(L, index);
-  if (pool->pool == NULL) luaL_argerror(L, index, "the pool was let go");
+  if (pool->pool == NULL) misused(L, index, "the pool was let go");
   pool->binding->recent = pool;
   return pool;
 }
@@ -78,8 +78,27 @@ static void remember(lua_State *L, LuaPool *pool, int pool_index, int index,
       (KnownModel){lua_topointer(L, index), model};
 }
 
+/* Where C's string ends, Lua's may go on. */
+static bool has_zero(lua_State *L, int index) {
+  size_t length;
+  const char *text = lua_tolstring(L, index, &length);
+  return strlen(text) != length;
+}
+
+const char *check_name(lua_State *L, int index) {
+  const char *name = luaL_checkstring(L, index);
+  luaL_argcheck(L, !has_zero(L, index), index, "a name has no zero bytes");
+  return name;
+}
+
+llm_model *find_registered(lua_State *L, LuaPool *pool, int index) {
+  if (has_zero(L, index)) return NULL;
+  return llm_pool_model(pool->pool, lua_tostring(L, index));
+}
+
 static llm_model *find_slowly(lua_State *L, LuaPool *pool, int index) {
-  luaL_argexpected(L, lua_type(L, index) == LUA_TSTRING, 2, "a model's name");
+  if (lua_type(L, index) != LUA_TSTRING)
+    mistyped(L, 2, index, "a model's name");
   if (llm_pool_is_closed(pool->pool)) {
     push_error(L, "closed", "the pool is closed");
     lua_error(L);
@@ -90,7 +109,7 @@ static llm_model *find_slowly(lua_State *L, LuaPool *pool, int index) {
   lua_pushboolean(L, 0);
   lua_rawseti(L, -2, pool->known_count + 1);
   lua_pop(L, 1);
-  llm_model *model = llm_pool_model(pool->pool, lua_tostring(L, index));
+  llm_model *model = find_registered(L, pool, index);
   if (model == NULL) {
     push_unknown_model(L, pool, index);
     lua_error(L);
@@ -234,7 +253,7 @@ static int f_new(lua_State *L) {
 
 static int f_open(lua_State *L) {
   Binding *b = binding_of(L);
-  const char *name = luaL_checkstring(L, 1);
+  const char *name = check_name(L, 1);
   luaL_argcheck(L, name[0] != '\0', 1, "the name is empty");
   if (b->worker->world->is_virtual)
     return luaL_error(L, "llmpool.open inside llmpool.simulate: a pool of the "

@@ -346,7 +346,7 @@ static int spec_gc(lua_State *L) {
 /* (pool, model, id) -> the item that the client is made from, or nil */
 static int f_item(lua_State *L) {
   llm_model *model = check_model(L, check_pool(L, 1), 2);
-  const char *id = luaL_checkstring(L, 3);
+  const char *id = check_name(L, 3);
   LuaSpec **spec = lua_newuserdatauv(L, sizeof *spec, 0);
   *spec = NULL;
   luaL_setmetatable(L, SPEC_TYPE);
@@ -360,13 +360,13 @@ static int f_item(lua_State *L) {
 
 static int m_retire_client(lua_State *L) {
   llm_model *model = check_model(L, check_pool(L, 1), 2);
-  return finish(L, llm_model_retire(model, luaL_checkstring(L, 3)), model);
+  return finish(L, llm_model_retire(model, check_name(L, 3)), model);
 }
 
 static int m_cool_down(lua_State *L) {
   LuaPool *pool = check_pool(L, 1);
   llm_model *model = check_model(L, pool, 2);
-  const char *id = luaL_checkstring(L, 3);
+  const char *id = check_name(L, 3);
   int64_t span = check_seconds(L, 4, 4, "a rest");
   int64_t until = llm_time_after(world_now(pool->world), span);
   return finish(L, llm_model_cool_down(model, id, until), model);
@@ -377,7 +377,7 @@ static int m_cool_down(lua_State *L) {
 static int m_disable_client(lua_State *L) {
   LuaPool *pool = check_pool(L, 1);
   llm_model *model = check_model(L, pool, 2);
-  const char *id = luaL_checkstring(L, 3);
+  const char *id = check_name(L, 3);
   const char *reason = luaL_optstring(L, 4, "disabled");
   int64_t until = LLM_FOREVER;
   if (!lua_isnoneornil(L, 5))

@@ -144,7 +144,8 @@ static void push_model_stats(lua_State *L, llm_model *model) {
 
 /* A closed pool's numbers can be read to the end. */
 static int push_closed_stats(lua_State *L, LuaPool *pool) {
-  llm_model *model = llm_pool_model(pool->pool, luaL_checkstring(L, 2));
+  luaL_checkstring(L, 2);
+  llm_model *model = find_registered(L, pool, 2);
   if (model == NULL) {
     push_unknown_model(L, pool, 2);
     return lua_error(L);

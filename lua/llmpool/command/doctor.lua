@@ -25,10 +25,7 @@ local function version_of(module)
 end
 
 -- Modules that are files of their own; without one, what it is for is missing.
-local MODULES = {
-  { "llmpool.http", "real providers; on Debian: libcurl4" },
-  { "llmpool.server", "serving over HTTP" },
-}
+local MODULES = { { "llmpool.http", "real providers; on Debian: libcurl4" } }
 
 local function libraries(say)
   local terminal = require "llmpool.terminal"
