@@ -99,21 +99,40 @@ prepare_packages() {
   [ -z "$missing" ] || die "installed, but still not usable: $missing"
 }
 
-# prepare_build PRESET: configures where needed, and builds. A build directory
-# that was made for another checkout (a copied tree) is made anew.
-prepare_build() {
+# Sets $build_dir to the directory of PRESET.
+directory_of() {
   case $1 in
     release) build_dir=build ;;
     *) build_dir=build/$1 ;;
   esac
+}
+
+# is_built PRESET: whether that was built here by prepare_build, and no file
+# that a build is made of has been changed, added or removed since it began.
+# What the system brings (compiler, libraries) it does not look at.
+is_built() {
+  directory_of "$1"
+  [ -x "$build_dir/llmpool" ] && [ -e "$build_dir/built" ] &&
+    read -r built_in <"$build_dir/built" && [ "$built_in" = "$(pwd -P)" ] &&
+    [ -z "$(find CMakeLists.txt CMakePresets.json scripts/cmake scripts/bench \
+      src lua spec/c spec/support -newer "$build_dir/built")" ]
+}
+
+# prepare_build PRESET: configures where needed, and builds. A build directory
+# that was made for another checkout (a copied tree) is made anew.
+prepare_build() {
+  directory_of "$1"
   cache=$build_dir/CMakeCache.txt
   if [ -f "$cache" ] &&
     ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$(pwd -P)" "$cache"; then
     say "$build_dir was made for another checkout: configuring it anew"
     rm -rf "$cache" "$build_dir/CMakeFiles"
   fi
+  mkdir -p "$build_dir"
+  pwd -P >"$build_dir/building"
   cmake --preset "$1" >&2 || return 1
   # where editors look for it
   ln -sf "$build_dir/compile_commands.json" compile_commands.json
-  cmake --build --preset "$1" -j "$(getconf _NPROCESSORS_ONLN)" >&2
+  cmake --build --preset "$1" -j "$(getconf _NPROCESSORS_ONLN)" >&2 || return 1
+  mv "$build_dir/building" "$build_dir/built" # with the time of its begin
 }

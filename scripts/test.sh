@@ -5,8 +5,9 @@
 # One idea: a stage is a title and some commands; each command's output goes to
 # a log of its own and is counted by tally.awk, to which silence is a failure.
 # Logs of what failed are shown in full. As many commands of a stage run at a
-# time as there are processors, but of those that time themselves. It asks
-# nothing and may be stopped with Ctrl-C at any time.
+# time as there are processors, the longest of the last run first; but of those
+# that time themselves. It asks nothing and may be stopped with Ctrl-C at any
+# time.
 set -u
 
 usage() {
@@ -72,7 +73,7 @@ running=0 # its commands that have not ended
 processors=$(getconf _NPROCESSORS_ONLN)
 jobs=$processors # how many of them may run at a time
 mkfifo "$logs/ended" || exit 1
-exec 8<>"$logs/ended" # who has ended: number and status, a line each
+exec 8<>"$logs/ended" # who has ended: number, status, hundredths, a line each
 
 now() { date +%s; }
 started=$(now)
@@ -106,11 +107,19 @@ begin() {
   printf '%-42s ' "$stage"
 }
 
+# Sets $hundredths of seconds, of any clock; 0 where the system has none that
+# can be read without a process.
+read_clock() {
+  hundredths=0
+  [ ! -r /proc/uptime ] || read -r hundredths _ </proc/uptime
+  hundredths=${hundredths%.*}${hundredths#*.}
+}
+
 # run KIND SECONDS COMMAND...: one command of the stage, beside the others. It
 # gets a process group of its own (timeout's), the default action for SIGINT,
 # no input.
 run() {
-  [ "$running" -lt "$jobs" ] || reap
+  while [ "$running" -ge "$jobs" ]; do reap; done
   runs=$((runs + 1))
   running=$((running + 1))
   log=$logs/$runs
@@ -118,6 +127,7 @@ run() {
   limit=$2
   shift 2
   printf '%s\n' "$*" >"$log.command"
+  read_clock
   (
     export ASAN_OPTIONS="$asan_options:log_path=$log.report"
     export UBSAN_OPTIONS="print_stacktrace=1:log_path=$log.report"
@@ -128,16 +138,24 @@ run() {
     wait $! 2>/dev/null # the shell would tell of a crash
     status=$?
     rm -f "$log.pid"
-    echo "$runs $status" >&8
+    begun=$hundredths
+    read_clock
+    echo "$runs $status $((hundredths - begun))" >&8
   ) &
 }
 
 # Waits for one of the commands to end, and counts it.
 reap() {
-  read -r number status <&8
+  read -r number status took <&8
   running=$((running - 1))
+  [ "$number" != "$alone" ] || alone=
+  [ ! -e "$logs/$number.file" ] || {
+    read -r file <"$logs/$number.file"
+    echo "$took $file" >>"$logs/times"
+  }
   count "$logs/$number"
 }
+alone= # the one under way of which only one may be
 asan_options=detect_leaks=1:detect_stack_use_after_return=1
 asan_options=$asan_options:allocator_may_return_null=1
 
@@ -183,12 +201,50 @@ finish() {
   [ "$stage_failed" -eq 0 ]
 }
 
+# As finish, for a stage of run_file.
+finish_files() {
+  while [ "$running" -gt 0 ]; do reap; done
+  keep_times
+  finish
+}
+
 # ---- what is run ---------------------------------------------------------
 
+# A quick run takes what the last build made if its sources are as they were.
 build() {
   begin "build ($1)"
-  run exit 900 sh -c '. scripts/prepare.sh && prepare_build "$1"' sh "$1"
+  run exit 900 sh -c '
+    . scripts/prepare.sh
+    { [ "$2" ] && is_built "$1"; } || prepare_build "$1"' sh "$1" "$quick"
   finish
+}
+
+# How long each file's tests took last time, in this build: "HUNDREDTHS FILE".
+times_of() { times=build/$1/test-times; }
+
+# Puts the files' names, a line each, into the order in which they are to be
+# started: who takes long first, and before them who has never run.
+longest_first() {
+  [ -e "$times" ] || : >"$times"
+  awk -v times="$times" 'FILENAME == times { took[$2] = $1; next }
+    { print ($0 in took) ? took[$0] : 1e9, $0 }' "$times" - |
+    sort -rn | cut -d ' ' -f 2-
+}
+
+# Remembers the times of this stage, unless it ran a part of the tests only.
+keep_times() {
+  if [ -z "$name" ] && [ -e "$logs/times" ]; then
+    awk '{ took[$2] = $1 } END { for (file in took) print took[file], file }' \
+      "$times" "$logs/times" >"$logs/new-times" && mv "$logs/new-times" "$times"
+  fi
+  rm -f "$logs/times"
+}
+
+# run_file FILE KIND SECONDS COMMAND...: the run of a file's tests.
+run_file() {
+  echo "$1" >"$logs/$((runs + 1)).file"
+  shift
+  run "$@"
 }
 
 # Prefix for programs of a build: ThreadSanitizer does not start where the
@@ -203,7 +259,7 @@ launcher_for() {
 
 # Whether FILE's name fits -k.
 wanted() {
-  case $(basename "$1") in
+  case ${1##*/} in
     *"$name"*) return 0 ;;
   esac
   return 1
@@ -214,16 +270,19 @@ wanted() {
 c_programs() {
   preset=$1
   begin "$2 ($1)"
+  times_of "$1"
   kind_of_program=$3
-  sources=$4
+  # shellcheck disable=SC2086 # a pattern
+  sources=$(printf '%s\n' $4 | longest_first)
   shift 4
   for source in $sources; do
     [ -e "$source" ] && wanted "$source" || continue
-    program=build/$preset/spec/$(basename "$source" .c)
+    program=${source##*/}
+    program=build/$preset/spec/${program%.c}
     # shellcheck disable=SC2086 # nothing or two words
-    run "$kind_of_program" 300 $launcher "$program" "$@"
+    run_file "$source" "$kind_of_program" 300 $launcher "$program" "$@"
   done
-  finish
+  finish_files
 }
 
 c_tests() { c_programs "$1" "C tests" cmocka "$c_tests"; }
@@ -238,23 +297,57 @@ stress() {
 # without what is tagged with one of TAGS; a process for each file.
 specs() {
   begin "$3"
+  times_of "$1"
   export LLMPOOL="build/$1/llmpool" LLMPOOL_BUILD="build/$1"
   export LLMPOOL_CPATH="build/$1/?.so"
   interpreter=$2
   tags=$4
+  # sanitizers take all the time there is from who times a server's answers
+  [ "$1" = ci ] && beside=1 || beside=
   shift 4
-  files=$(find "$@" -name '*_spec.lua' | sort)
-  for file in $(echo "$files" | grep -v "$timed"); do busted_on "$file"; done
-  while [ "$running" -gt 0 ]; do reap; done
-  jobs=1
-  for file in $(echo "$files" | grep "$timed"); do busted_on "$file"; done
-  finish
+  files=$(find "$@" -name '*_spec.lua' | longest_first)
+  others=$(echo "$files" | grep -v "$timed")
+  if [ "$beside" ]; then
+    timed_beside "$(echo "$files" | grep "$timed")" "$others"
+  else
+    for file in $others; do busted_on "$file"; done
+    while [ "$running" -gt 0 ]; do reap; done
+    jobs=1
+    for file in $(echo "$files" | grep "$timed"); do busted_on "$file"; done
+  fi
+  finish_files
 }
-timed='spec/providers/\|spec/http' # timeouts against a server's answers: alone
+timed='spec/providers/\|spec/http' # timeouts against a server's answers
+
+# timed_beside TIMED OTHERS: one of TIMED at a time, beside OTHERS. They wait
+# more than they compute, so that they fill the whole time of the stage.
+timed_beside() {
+  others=$2
+  # shellcheck disable=SC2086 # a list of words
+  set -- $1
+  while [ $# -gt 0 ] || [ "$others" ]; do
+    while [ "$running" -ge "$jobs" ]; do reap; done
+    if [ $# -gt 0 ] && [ -z "$alone" ]; then
+      busted_on "$1"
+      alone=$runs
+      shift
+    elif [ "$others" ]; then
+      busted_on "${others%%$newline*}"
+      case $others in
+        *"$newline"*) others=${others#*$newline} ;;
+        *) others= ;;
+      esac
+    else
+      reap
+    fi
+  done
+}
+newline='
+'
 
 busted_on() {
   # shellcheck disable=SC2086 # nothing or two words
-  run tap 600 $launcher "$interpreter" "$(command -v busted)" --ignore-lua \
+  run_file "$1" tap 600 $launcher "$interpreter" "$busted" --ignore-lua \
     -o TAP -v "--exclude-tags=$tags" ${name:+"--filter=$(pattern)"} "$1"
 }
 
@@ -288,7 +381,7 @@ demo() {
 readme() {
   begin "commands of the README"
   export LLMPOOL=build/llmpool LLMPOOL_BUILD=build LLMPOOL_CPATH="build/?.so"
-  run tap 600 build/llmpool "$(command -v busted)" --ignore-lua -o TAP \
+  run tap 600 build/llmpool "$busted" --ignore-lua -o TAP \
     --tags=readme spec/readme_spec.lua
   finish
 }
@@ -296,6 +389,7 @@ readme() {
 # ---- the plan ------------------------------------------------------------
 
 prepare_packages test
+busted=$(command -v busted)
 
 # The servers that the tests start are on this machine.
 unset http_proxy https_proxy all_proxy no_proxy
