@@ -25,12 +25,25 @@ local function table_of(samples)
 end
 
 describe("scripts/bench/run.sh #once", function()
-  it("runs every case for a moment and prints one table", function()
+  local function smoke(cases)
+    return run("LLMPOOL_BENCH='" .. build ..
+               "' sh scripts/bench/run.sh --smoke " .. cases)
+  end
+
+  it("runs one case for a moment", function()
     if not built() then
       return pending("built without LLMPOOL_BENCH")
     end
-    local output, ok = run("LLMPOOL_BENCH='" .. build ..
-                           "' sh scripts/bench/run.sh --smoke")
+    local output, ok = smoke "pair"
+    assert.is_true(ok, output)
+    assert.matches("| C: acquire and release, uncontended ", output, 1, true)
+  end)
+
+  it("runs every case for a moment and prints one table #slow", function()
+    if not built() then
+      return pending("built without LLMPOOL_BENCH")
+    end
+    local output, ok = smoke ""
     assert.is_true(ok, output)
     assert.matches("^Machine: [^\n]+, %d+ cores, [^\n]+\nCompiler: [^\n]+; " ..
                    "Lua: Lua 5%.4%.%d+\n", output)

@@ -172,9 +172,9 @@ describe("an installed llmpool #once", function()
 
   for _, case in ipairs {
     { "C11", "program.c", "cc -std=c11" },
-    { "C17", "program.c", "cc -std=c17" },
+    { "C17 #slow", "program.c", "cc -std=c17" },
     { "C++11", "program.cc", "c++ -std=c++11" },
-    { "C++20", "program.cc", "c++ -std=c++20" },
+    { "C++20 #slow", "program.cc", "c++ -std=c++20" },
   } do
     it("lends to the threads of a program in " .. case[1], function()
       local source = prefix .. "/pool_" .. case[2]

@@ -15,7 +15,8 @@ local function must(command)
   return output
 end
 
-describe("the Debian package #once #host", function()
+-- What is installed, and where, is in the quick run by install_spec.lua.
+describe("the Debian package #once #host #slow", function()
   local place, deb
 
   setup(function()

@@ -7,15 +7,27 @@ local function load_one(name, settings)
   return scenario.load("scripts/scenarios/" .. name .. ".lua", settings)
 end
 
-local names = { "rush_hour", "outage", "slow_first_token", "key_revoked",
-                "rate_limit_wall", "noisy_tenant", "cut_streams",
-                "thundering_retry" }
+local names = { "outage", "key_revoked", "rate_limit_wall", "noisy_tenant",
+                "thundering_retry", "rush_hour", "slow_first_token",
+                "cut_streams" }
+local long = { rush_hour = true, slow_first_token = true, cut_streams = true }
 
 describe("the scenario #once", function()
   for _, name in ipairs(names) do
-    it(name .. " holds what it expects", function()
+    it(name .. " holds what it expects" .. (long[name] and " #slow" or ""),
+       function()
       load_one(name):verify()
     end)
+
+    if long[name] then
+      it(name .. " serves what comes in its first minute", function()
+        local s = load_one(name)
+        s.duration = 60
+        local report = s:run()
+        assert.is_true(report.served_rate > 0.95, report.served_rate)
+        assert.is_true(report.requests > 60, report.requests)
+      end)
+    end
 
     it(name .. " holds on other seeds #slow", function()
       local s = load_one(name)
@@ -36,7 +48,7 @@ describe("the scenario #once", function()
     load_one("million_callers"):verify()
   end)
 
-  it("cut_streams is answered whole if it is kept back", function()
+  it("cut_streams is answered whole if it is kept back #slow", function()
     load_one("cut_streams", { commit = "end" }):verify()
   end)
 

@@ -136,7 +136,7 @@ static void test_random_values(void **state) {
   lua_State *from = new_state(), *to = new_state();
   make(from, random_values);
   make(to, random_values);
-  for (int seed = 1; seed <= 1500; seed++) random_trip(from, to, seed);
+  for (int seed = 1; seed <= 400; seed++) random_trip(from, to, seed);
   lua_close(from);
   lua_close(to);
 }

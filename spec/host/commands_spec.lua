@@ -168,9 +168,9 @@ describe("the command line with commands:", function()
 
   it("there are none under a name that begins with lua", function()
     for _, word in ipairs { "run", "test", "help", "version", "tset" } do
-      host.compare { args = word, as_lua = true }
-      host.compare { args = word, as_lua = true,
-                     files = { [word] = "print(...)" } }
+      host.compare({ args = word }, host.ours)
+      host.compare({ args = word, files = { [word] = "print(...)" } },
+                   host.ours)
     end
   end)
 end)

@@ -90,6 +90,6 @@ describe("the program observes", function()
   end)
 
   it("is nothing for those who call it lua", function()
-    host.compare { args = "--timeline x", as_lua = true }
+    host.compare({ args = "--timeline x" }, host.ours)
   end)
 end)

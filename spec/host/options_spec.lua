@@ -151,7 +151,5 @@ local rows = {
 describe("the command line as lua's:", function()
   setup(host.open)
   teardown(host.close)
-  for _, row in ipairs(rows) do
-    it(row[1], function() host.compare(row) end)
-  end
+  for title, test in host.comparisons(rows) do it(title, test) end
 end)

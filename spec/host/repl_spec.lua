@@ -60,7 +60,9 @@ a
   { "many results", args = "-i", stdin = "table.unpack({}, 1, 300)\n" },
   { "too many results", args = "-i",
     stdin = "select('#', table.unpack({}, 1, 2e5))\n" },
-  { "deep recursion", args = "-i",
+  { "deep recursion", args = "-i", stdin = "function f(n) if n == 0 then " ..
+    "error 'no' end return f(n - 1) + 1 end\nf(300)\n1\n" },
+  { "endless recursion", args = "-i", slow = true,
     stdin = "function f() return f() + 1 end\nf()\n1\n" },
   { "the main chunk is no coroutine", args = "-i",
     stdin = "coroutine.isyieldable()\n" },
@@ -77,9 +79,7 @@ describe("a session through a pipe as lua's:", function()
   setup(host.open)
   teardown(host.close)
 
-  for _, row in ipairs(rows) do
-    it(row[1], function() host.compare(row) end)
-  end
+  for title, test in host.comparisons(rows) do it(title, test) end
 
   it("a long line", function() -- readline would scroll it on its terminal
     local long = "x = '" .. ("a"):rep(5000) .. "'"

@@ -141,7 +141,15 @@ local rows = {
   script("an error in a message handler", [[
     print(xpcall(error, function() error "again" end, "no"))
     print(xpcall(error, function(e) return e .. "!" end, "no"))]]),
-  script("a stack overflow", "local function f() return f() + 1 end f()"),
+  script("an error far down", [[
+    local function f(n) if n == 0 then error "no" end return f(n - 1) + 1 end
+    f(300)]]),
+  script("a stack overflow that is caught", [[
+    local function f() return f() + 1 end
+    local ok, message = pcall(f)
+    print(ok, #message)]]),
+  script("a stack overflow", "local function f() return f() + 1 end f()",
+         { slow = true }), -- lua takes long to count the levels
   script("a stack overflow in C", [[
     local s = string.rep("(", 300) .. "1" .. string.rep(")", 300)
     print(load("return " .. s))
@@ -194,7 +202,5 @@ local rows = {
 describe("scripts as under lua:", function()
   setup(host.open)
   teardown(host.close)
-  for _, row in ipairs(rows) do
-    it(row[1], function() host.compare(row) end)
-  end
+  for title, test in host.comparisons(rows) do it(title, test) end
 end)

@@ -57,7 +57,7 @@ local same = {
   row("terminated in a protected call", "TERM",
       "pcall(function() print(1)\n" .. SPIN .. " end)"),
   row("hung up", "HUP", "print(1)\n" .. SPIN),
-  row("quiet signals", "CONT", "print(1) os.execute 'sleep 0.1' print(2)"),
+  row("quiet signals", "CONT", "print(1) os.execute 'sleep 0.05' print(2)"),
   { "code of -e", sh = [[
       "$LUA" -e "print(1) io.stdout:flush() while true do end" >seen 2>&1 &
       until [ -s seen ]; do sleep 0.01; done
@@ -80,8 +80,8 @@ local same = {
       "$LUA" -e "print(15) io.stdout:flush()
         string.find(string.rep('a', 100000), '.*b')" >seen 2>&1 & pid=$!
       until [ -s seen ]; do sleep 0.01; done
-      sleep 0.3 # it is in string.find by now
-      kill -INT $pid; sleep 0.2; kill -0 $pid && echo alive
+      sleep 0.1 # it is in string.find by now
+      kill -INT $pid; sleep 0.1; kill -0 $pid && echo alive
       kill -INT $pid; wait $pid; echo $?; cat seen]] },
 }
 
@@ -89,9 +89,7 @@ describe("signals as under lua:", function()
   setup(host.open)
   teardown(host.close)
 
-  for _, case in ipairs(same) do
-    it(case[1], function() host.compare(case) end)
-  end
+  for title, test in host.comparisons(same) do it(title, test) end
 end)
 
 -- lua5.4 does not notice the first of these at all.

@@ -7,7 +7,14 @@
 -- and what it runs in: stdin, files (name to content), env (words of env(1)).
 -- Both programs run in directories of the same content; their own names are
 -- replaced in what they print. Whoever is called `lua` has to print lua's own
--- usage, so that rows with `as_lua` are compared under that name alone.
+-- usage, so that rows with `as_lua` are compared under that name alone; the
+-- others under the name `llmpool`, and under `lua` as well in tests that are
+-- `#slow`, as are rows that say so themselves.
+--
+-- Starting processes is all that these specs cost: a run is a shell, timeout(1)
+-- and the program.
+
+local lfs = require "lfs"
 
 local M = {}
 
@@ -42,6 +49,7 @@ local bin = os.getenv "LLMPOOL_BIN" or os.getenv "LLMPOOL"
 
 -- For setup: a place for the runs, and both programs under the name `lua`.
 function M.open()
+  assert(lfs.attributes(bin), "build it, or set LLMPOOL: there is no " .. bin)
   M.top = capture "mktemp -d"
   local self = quote(capture("realpath " .. quote(bin)))
   local function link(name, target, as)
@@ -67,19 +75,29 @@ end
 local TIMED_OUT = 124 -- timeout(1)'s own exit status
 
 -- Variables of the caller's that would reach into what is run.
-local UNSET = "-u LUA_INIT -u LUA_INIT_5_4 -u LUA_PATH -u LUA_PATH_5_4 " ..
-              "-u LUA_CPATH -u LUA_CPATH_5_4 LC_ALL=C TERM=dumb"
+local SURROUNDINGS = "unset LUA_INIT LUA_INIT_5_4 LUA_PATH LUA_PATH_5_4 " ..
+                     "LUA_CPATH LUA_CPATH_5_4; export LC_ALL=C TERM=dumb "
 
 local function command_of(program, row)
   local run = row.sh and "sh ./run.sh" or program .. " " .. (row.args or "")
-  return ("cd %s/place && exec env %s %s LUA=%s timeout 30 %s <in >out 2>err")
-         :format(M.top, UNSET, row.env or "", program, run)
+  return ("cd %s/place && %s %s LUA=%s && exec timeout 30 %s <in >out 2>err")
+         :format(M.top, SURROUNDINGS, row.env or "", program, run)
+end
+
+local places = 0 -- that were used before
+
+-- An empty directory, always of the same name.
+local function clean_place()
+  local place = M.top .. "/place"
+  places = places + 1
+  os.rename(place, M.top .. "/place-" .. places)
+  assert(lfs.mkdir(place))
+  return place .. "/"
 end
 
 -- Runs a row; returns what it left: out, err, how it ended, and its files.
 function M.run(program, row)
-  local place = M.top .. "/place/"
-  assert(os.execute("rm -rf " .. place .. " && mkdir " .. place))
+  local place = clean_place()
   for name, text in pairs(row.files or {}) do
     write(place .. name, text)
   end
@@ -117,18 +135,32 @@ local function difference(got, expected)
   end
 end
 
--- Fails unless the row shows the same under lua5.4 and under the program,
--- called by both its names. `row.differs` holds what is known to be better.
-function M.compare(row)
+-- Fails unless the row shows the same under lua5.4 and under the program, by
+-- whichever of its names. `row.differs` holds what is known to be better.
+function M.compare(row, program)
   local expected = M.run(M.theirs, row)
   for key, value in pairs(row.differs or {}) do
     assert(expected[key] ~= value, "lua5.4 does not differ any more")
     expected[key] = value
   end
-  for _, program in ipairs { M.ours, not row.as_lua and M.program or nil } do
-    local wrong = difference(M.run(program, row), expected)
-    if wrong then error(program .. ": " .. wrong, 0) end
-  end
+  local wrong = difference(M.run(program, row), expected)
+  if wrong then error(program .. ": " .. wrong, 0) end
+end
+
+-- The title and the test of every row and name, for `it`.
+function M.comparisons(rows)
+  return coroutine.wrap(function()
+    for _, row in ipairs(rows) do
+      local slow = row.slow and " #slow" or ""
+      if not row.as_lua then
+        coroutine.yield(row[1] .. slow,
+                        function() M.compare(row, M.program) end)
+        slow = " #slow"
+      end
+      coroutine.yield(row[1] .. ", by the name lua" .. slow,
+                      function() M.compare(row, M.ours) end)
+    end
+  end)
 end
 
 -- Fails unless the program itself shows what the row says of ended, out, err.

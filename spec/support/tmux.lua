@@ -7,7 +7,10 @@
 --   terminal:press("C-c", "Tab") -- keys by tmux's names
 --
 -- Nothing sleeps for a fixed time: whatever is expected is waited for, long
--- enough for a busy machine, and a failure shows the screen.
+-- enough for a busy machine, and a failure shows the screen. Each call of
+-- tmux is a process, so that one call does all that can be done at once.
+
+local llmpool = require "llmpool"
 
 local host = require "spec.host.support"
 
@@ -42,17 +45,20 @@ function Terminal:screen(options)
 end
 
 function Terminal:press(...)
-  for _, key in ipairs { ... } do self:run("send-keys " .. quote(key)) end
+  local keys = {}
+  for i, key in ipairs { ... } do keys[i] = quote(key) end
+  self:run("send-keys " .. table.concat(keys, " "))
 end
 
-function Terminal:type(text)
+local function typing(text)
   text = text:gsub(";$", "\\;") -- else tmux takes it for its own
-  self:run("send-keys -l -- " .. quote(text))
+  return "send-keys -l -- " .. quote(text)
 end
+
+function Terminal:type(text) self:run(typing(text)) end
 
 function Terminal:line(text)
-  self:type(text)
-  self:press "Enter"
+  self:run(typing(text) .. " \\; send-keys Enter")
 end
 
 --- Pastes a text as a terminal does, with or without brackets around it.
@@ -72,7 +78,7 @@ function Terminal:until_screen(is_there, what)
   repeat
     screen = self:screen()
     if is_there(screen) then return screen end
-    os.execute "sleep 0.03"
+    llmpool.sleep(0.01)
   until now() > deadline
   error(("waited in vain for %s; the screen is:\n%s"):format(what, screen), 3)
 end
@@ -94,12 +100,16 @@ end
 --- Waits until the prompt is ready, with nothing typed.
 function Terminal:prompt() return self:await_last ">" end
 
+--- Clears the screen and the line being typed.
+function Terminal:clear()
+  self:run([[send-keys C-a C-k \; send-keys -R \; clear-history \; ]] ..
+           "send-keys C-l")
+  self:prompt()
+end
+
 --- Types a line, waits for the next prompt, returns what came in between.
 function Terminal:answer(text)
-  self:run "send-keys -R"
-  self:run "clear-history"
-  self:press "C-l"
-  self:prompt()
+  self:clear()
   self:line(text)
   local screen = self:until_screen(function(shown)
     return shown:match "[^\n]*$" == ">" and shown:find("\n", 1, true)
