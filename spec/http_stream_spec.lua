@@ -103,6 +103,18 @@ describe("llmpool.http's streams", function()
       assert.has_error(function() response:read "l" end)
     end)
 
+    it("are no more than allowed, whoever reads how slowly", function()
+      local began = llmpool.now()
+      local response <close> = stream(answer("Content-Length: 200000",
+        ("x"):rep(200000)), {}, { max_bytes = 100000, timeout = { idle = 5 } })
+      llmpool.sleep(0.02) -- what has come waits
+      local err = failure("too_large", function()
+        while response:read() do llmpool.sleep(0.001) end
+      end)
+      assert.matches("larger than max_bytes, 100000", tostring(err))
+      assert.is_true(llmpool.now() - began < 2)
+    end)
+
     it("are there before an error is", function()
       local response = stream(answer("Content-Length: 10", "abc"),
                               { then_ = "close" })
@@ -212,6 +224,17 @@ describe("llmpool.http's streams", function()
       response = stream(chunked("data: " .. ("x"):rep(1100000) .. "\n\n"))
       assert.equal(1100000, #response:events(2000000)().data)
       assert.has_error(function() response:events(0) end)
+    end)
+
+    it("without an empty line are none, but told beside the nil", function()
+      local next_event = stream(chunked("data: a\n\nda", "ta: b\nevent: x"))
+        :events()
+      assert.equal("a", next_event().data)
+      assert.same({ nil, "b" }, { next_event() })
+      assert.same({ n = 1 }, table.pack(next_event()))
+      next_event = stream(answer("Content-Length: 99", "data: a"),
+                          { then_ = "close" }):events()
+      failure("truncated", next_event)
     end)
 
     it("end with the error that ends the stream", function()

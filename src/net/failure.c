@@ -89,6 +89,11 @@ static bool says(const Transfer *t, const char *words) {
   return strstr(t->error, words) != NULL;
 }
 
+/* Of a header that is longer than it takes, curl says that it has no memory. */
+static bool is_long_header(const Transfer *t) {
+  return t->connected != 0 && t->status < 200;
+}
+
 /* The connection ended, or what came on it makes no sense. */
 static const char *exchange_kind(const Transfer *t) {
   switch (t->result) {
@@ -97,7 +102,7 @@ static const char *exchange_kind(const Transfer *t) {
   case CURLE_UNSUPPORTED_PROTOCOL: /* an answer as of HTTP/0.9 */
   case CURLE_BAD_CONTENT_ENCODING: /* a body that cannot be unpacked */
   case CURLE_WRITE_ERROR: return "malformed";
-  case CURLE_OUT_OF_MEMORY: return "memory";
+  case CURLE_OUT_OF_MEMORY: return is_long_header(t) ? "too_large" : "memory";
   case CURLE_RECV_ERROR:
     if (says(t, "chunked") || says(t, "Malformed encoding")) return "malformed";
     /* TLS that ends without a goodbye: of the body something is missing */
@@ -114,6 +119,7 @@ static const char *what_happened(const Transfer *t, const char *kind) {
   if (strcmp(kind, "truncated") == 0) return "the body was cut off";
   if (strcmp(kind, "malformed") == 0) return "the answer is malformed";
   if (strcmp(kind, "memory") == 0) return "not enough memory";
+  if (strcmp(kind, "too_large") == 0) return "a header is too long";
   if (t->connected == 0) return "cannot connect";
   if (t->status < 200) return "the connection ended before the answer";
   return "the connection ended";

@@ -180,6 +180,17 @@ static int k_event(lua_State *L, int status, lua_KContext ctx) {
   return next_event(L, NULL);
 }
 
+/* The stream is over. An event without its empty line is none; what it said
+** comes beside the nil, for those who can tell whether it is whole. */
+static int at_last_event(lua_State *L, Response *r) {
+  if (r->failed || r->closed || r->sse == NULL || !sse_end(r->sse))
+    return at_end(L, r);
+  lua_pushnil(L);
+  lua_pushlstring(L, r->sse->data.length ? r->sse->data.at : "",
+                  r->sse->data.length);
+  return 2;
+}
+
 static int next_event(lua_State *L, struct Task *task) {
   Response *r = lua_touserdata(L, RESPONSE);
   while (!is_over(L, r)) {
@@ -196,7 +207,7 @@ static int next_event(lua_State *L, struct Task *task) {
     if (status != SSE_MORE) return fail_events(L, r, status);
   }
   done(r);
-  return at_end(L, r);
+  return at_last_event(L, r);
 }
 
 /* upvalue 1: the response */

@@ -123,6 +123,16 @@ void response_take_head(lua_State *L, Response *r, int index) {
   lua_setiuservalue(L, index, VALUE_BODY);
 }
 
+static void push_headers(lua_State *L, int index);
+
+/* A refusal of which a part is missing is one all the same: its headers say
+** until when. stack: ... error */
+static void add_headers(lua_State *L, const Response *r, int index) {
+  if (r->stream || r->transfer->status < 300) return;
+  push_headers(L, index);
+  lua_setfield(L, -2, "headers");
+}
+
 void response_finish(lua_State *L, Response *r, int index) {
   Transfer *t = r->transfer;
   r->timings.total = span(r, t->last);
@@ -139,6 +149,7 @@ void response_finish(lua_State *L, Response *r, int index) {
     luaL_argerror(L, 1, "url has no proper host or port");
   }
   push_transfer_failure(L, t);
+  add_headers(L, r, index);
   r->failed = true;
   transfer_end(t);
   lua_pushvalue(L, -1);

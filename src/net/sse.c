@@ -185,3 +185,12 @@ SseStatus sse_feed(Sse *sse, const char *bytes, size_t length, size_t *used) {
   *used = (size_t)(at - bytes);
   return status;
 }
+
+bool sse_end(Sse *sse) {
+  if (sse->given) begin(sse);
+  size_t length = sse->line.length;
+  sse->line.length = 0;
+  if (length > 0) take_line(sse, sse->line.at, length);
+  sse->given = true; /* it is told once */
+  return sse->has_data;
+}

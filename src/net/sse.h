@@ -44,5 +44,8 @@ void sse_free(Sse *sse);
 ** The event lies in data, event, id and retry until the next call. An event
 ** that has no empty line behind it when the bytes end is none. */
 SseStatus sse_feed(Sse *sse, const char *bytes, size_t length, size_t *used);
+/* No more bytes come. Whether an event has no empty line behind it; what it has
+** said lies in data, its last line included, which may have been cut. */
+bool sse_end(Sse *sse);
 
 #endif

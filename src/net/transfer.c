@@ -282,7 +282,9 @@ static void resume(Transfer *t) {
   t->last = now(t);
   await(t, true);
   set_timer(t); /* without memory it has no idle limit for now */
-  curl_easy_pause(t->easy, CURLPAUSE_CONT);
+  /* what curl held back it hands on now; of a refusal it tells nobody else */
+  CURLcode result = curl_easy_pause(t->easy, CURLPAUSE_CONT);
+  if (result != CURLE_OK && t->phase != PHASE_DONE) transfer_done(t, result);
 }
 
 void transfer_take_body(Transfer *t, size_t length) {
@@ -357,10 +359,9 @@ void transfer_drain(Transfer *t) {
   if (t->limits.max_bytes > SIZE_MAX / 2) t->limits.max_bytes = 64 << 20;
   bool paused = t->paused;
   t->paused = false;
-  if (!set_timer(t))
+  if (!set_timer(t) ||
+      (paused && curl_easy_pause(t->easy, CURLPAUSE_CONT) != CURLE_OK))
     transfer_end(t);
-  else if (paused)
-    curl_easy_pause(t->easy, CURLPAUSE_CONT);
 }
 
 /* ---- the request's lines ----------------------------------------------- */

@@ -69,9 +69,11 @@ function response:read(what) end
 --- An iterator over the events of an event stream: tables with `data` and,
 --- where given, `event`, `id` (the last one) and `retry` (milliseconds).
 --- It raises as read does, and kind too_large for an event beyond max_bytes.
+--- An event that the stream's end cut off before its empty line is none; what
+--- it had said comes as a second value, beside the nil.
 ---@async
 ---@param max_bytes? integer of one event; default 1 MiB
----@return fun(): table? next_event
+---@return fun(): table?, string? next_event
 ---@nodiscard
 function response:events(max_bytes) end
 

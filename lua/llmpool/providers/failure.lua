@@ -320,6 +320,17 @@ function failure.refused(context, refusal)
   return obey(object, headers["x-should-retry"])
 end
 
+--- The error object of a refusal whose body did not come whole: the status has
+-- said enough. Nil, where the transport's error is none of a refusal.
+function failure.cut(context, err)
+  local status = type(err) == "table" and math.tointeger(err.status)
+  if not status or status < 300 then return nil end
+  return failure.refused(context, {
+    status = status, headers = err.headers,
+    body = "its answer is cut off: " .. tostring(err.kind),
+  })
+end
+
 --- An error that the transport raised, with what it does not know.
 function failure.transport(context, err, committed)
   if type(err) ~= "table" or not KINDS[err.kind] or err.kind == "cancelled"

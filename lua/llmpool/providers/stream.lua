@@ -23,19 +23,24 @@ local function now() return require "llmpool".now() end
 
 -- ---- what is no stream -----------------------------------------------------
 
+-- What comes of a refusal, the whole of it or not.
 local function read_all(reply, most)
   local parts, size = {}, 0
-  for part in function() return reply:read() end do
-    parts[#parts + 1] = part
-    size = size + #part
-    if size >= most then break end
-  end
-  return table.concat(parts)
+  local ok, err = pcall(function()
+    for part in function() return reply:read() end do
+      parts[#parts + 1] = part
+      size = size + #part
+      if size >= most then break end
+    end
+  end)
+  return table.concat(parts), not ok and err or nil
 end
 
-local function is_json(reply)
-  local kind = reply.headers["content-type"] or ""
-  return kind:find("application/json", 1, true) ~= nil
+-- JSON, or a page of a proxy's.
+local function is_whole(reply)
+  local kind = (reply.headers["content-type"] or ""):lower()
+  return kind:find "^application/[%w.%-]*%+?json" ~= nil
+    or kind:find("text/html", 1, true) ~= nil
 end
 
 -- As the calls of a piece are.
@@ -79,9 +84,10 @@ local function open_whole(self)
 end
 
 local function refuse(client, reply)
-  local ok, text = pcall(read_all, reply, MOST_ERROR)
+  local text, err = read_all(reply, MOST_ERROR)
   reply:close()
-  if not ok then error(failure.transport(client, text), 0) end
+  -- the transport's errors have a phase; others end the task
+  if err and not (type(err) == "table" and err.phase) then error(err, 0) end
   client:decode(reply, text)
 end
 
@@ -95,7 +101,7 @@ function streams.open(client, asked, reply, times)
     queue = {}, head = 1, last = 0, times = times, committed = false,
     done = false,
   }, Stream)
-  if is_json(reply) then
+  if is_whole(reply) then
     local ok, err = pcall(open_whole, self)
     reply:close()
     if not ok then error(err, 0) end
@@ -184,9 +190,9 @@ local function next_event(self)
   local first = self.times.first
   if self.committed or not first then return self.next_event() end
   local left = self.times.started + first - now()
-  local ok, event = pcall(require "llmpool".timeout, math.max(left, 0),
+  local ok, event, rest = pcall(require "llmpool".timeout, math.max(left, 0),
     self.next_event)
-  if ok then return event end
+  if ok then return event, rest end
   if type(event) == "table" and event.kind == "timeout" then
     event = failure.new(self.client, "timeout_first",
       ("no token came within %g s"):format(first))
@@ -194,13 +200,25 @@ local function next_event(self)
   error(event, 0)
 end
 
+-- An event whose empty line is missing, at the end of a stream: if it is whole
+-- in itself, it is one.
+function Stream:take_last(text)
+  local is_done = self.format.is_done
+  if not (is_done and is_done(text)) and
+    type(failure.decode(text)) ~= "table" then return false end
+  self:take_event { data = text }
+  return true
+end
+
 -- Waits for one event; the queue may have pieces then, or the stream be done.
 function Stream:advance()
-  local ok, event = pcall(next_event, self)
+  local ok, event, rest = pcall(next_event, self)
   if not ok then
     self:fail(failure.transport(self.client, event, self.committed))
   elseif event then
     self:take_event(event)
+  elseif rest and self:take_last(rest) then
+    return
   elseif self.format.ends_quietly(self.answer, self.state,
     self.client.config) then
     self.done = true

@@ -131,7 +131,7 @@ end
 local function send(self, order)
   local ok, reply = pcall(require "llmpool.http".request, order)
   if ok then return reply end
-  error(failure.transport(self, reply), 0)
+  error(failure.cut(self, reply) or failure.transport(self, reply), 0)
 end
 
 -- ---- whole answers ---------------------------------------------------------
