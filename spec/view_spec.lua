@@ -165,6 +165,10 @@ describe("a view", function()
     assert.same({ "mb", "mc", "nd" }, ids)
     assert.same({ 2, 5e-5, 0.0, true, "b" },
       { view.m:cheapest(10, 20, 5) })
+    assert.same({ 1, "c" }, { view:better({ "m", "n" }, "cost", 1, 2) })
+    assert.same({ 2, "d" }, { view:better({ "m", "n" }, "latency", 2, 3) })
+    assert.same({ 1, "b" }, { view:better({ "m", "n" }, "latency", 1, 3) })
+    assert.same({}, { view:better({ "m", "n" }, "cost", 1, 4) })
     assert.same({ 1, "b", 5e-5, 0.0, true },
       { view:cheapest({ "m" }, 10, 20, 5) })
     assert.same({}, { view:cheapest({}, 10, 20, 5) })

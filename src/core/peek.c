@@ -34,37 +34,44 @@ static void add_taken(const llm_place *place, llm_peek *out) {
 }
 
 /* Returns the sum of its slots' versions. */
-static uint64_t add_slots(const llm_key *key, llm_peek *out) {
+static uint64_t peek_slots(const llm_key *key, llm_peek *out) {
   uint64_t versions = 0;
+  uint32_t slots = 0, open = 0;
+  out->lent = out->resting = 0;
+  out->state = LLM_P_IDLE;
+  out->rest_until_ns = LLM_FOREVER;
   for (const llm_place *p = key->slots; p != NULL; p = p->sibling) {
     if (p->state == LLM_P_RETIRED) continue;
-    out->slots++;
+    slots++;
     versions += llm_place_version(p);
     if (p->state == LLM_P_IDLE || p->state == LLM_P_VACANT)
-      out->free++;
+      open++;
     else
       add_taken(p, out);
   }
+  out->slots = slots;
+  out->free = open;
   return versions;
 }
 
+static void peek_buckets(const llm_key *key, llm_peek *out) {
+  int64_t now = llm_clock_now(key->model->clock);
+  out->rpm_left = left(&key->requests, now);
+  out->tpm_left = left(&key->tokens, now);
+}
+
+/* Every field by itself: this is done for every client of every decision. */
 static void peek_key(const llm_key *key, llm_peek *out,
                      llm_model_peeked *total) {
-  *out = (llm_peek){.id = key->id->text,
-                    .rest_until_ns = LLM_FOREVER,
-                    .rpm_left = HUGE_VAL,
-                    .tpm_left = HUGE_VAL,
-                    .latency_ns = key->latency_ns,
-                    .first_ns = key->first_ns,
-                    .error_rate = key->error_rate,
-                    .outcomes = key->outcomes};
-  if (key->is_limited) {
-    int64_t now = llm_clock_now(key->model->clock);
-    out->rpm_left = left(&key->requests, now);
-    out->tpm_left = left(&key->tokens, now);
-  }
-  total->versions += add_slots(key, out);
-  if (out->free > 0) total->open++;
+  out->id = key->id->text;
+  out->latency_ns = key->latency_ns;
+  out->first_ns = key->first_ns;
+  out->error_rate = key->error_rate;
+  out->outcomes = key->outcomes;
+  out->rpm_left = out->tpm_left = HUGE_VAL;
+  if (key->is_limited) peek_buckets(key, out);
+  total->versions += peek_slots(key, out);
+  total->open += out->free > 0;
 }
 
 /* What is due is done first: rests that are over have ended. */

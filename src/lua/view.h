@@ -109,7 +109,9 @@ ModelView *check_model_view(lua_State *L, int index);
 /* The field named at index `name`, by the table of keys that is the function's
 ** third upvalue; raises if it is none that is a number. */
 int check_number_field(lua_State *L, int name);
-/* The field of all clients; the array is used again. */
+/* The field of one client, and of all; the array is used again. */
+double view_number(lua_State *L, int index, ModelView *model, uint32_t at,
+                   int field);
 const double *view_column(lua_State *L, int index, ModelView *model, int field);
 
 /* view_choice.c: adds the methods that choose to those of views, or of models,

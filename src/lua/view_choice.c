@@ -203,13 +203,22 @@ static int view_open_ones(lua_State *L) {
   return 1;
 }
 
-/* Pushes the k-th that has a free slot; there are as many. */
-static void push_open(lua_State *L, int index, ModelView *model,
-                      lua_Integer k) {
-  push_model_part(L, index, model, MODEL_LIST);
-  uint32_t i = 0;
-  while (model->clients[i].free == 0 || --k > 0) i++;
-  lua_rawgeti(L, -1, (lua_Integer)i + 1);
+/* The k-th client of the models named at 2 that has a free slot: pushes its
+** model's name and view, says its position, and which model of them; 0: none. */
+static lua_Integer push_open(lua_State *L, View *view, lua_Integer k,
+                             uint32_t *at) {
+  for (lua_Integer m = 1; lua_rawgeti(L, 2, m) != LUA_TNIL; m++) {
+    ModelView *model = push_view_of(L, 1, view, lua_gettop(L));
+    model_view_refresh(L, model);
+    if (k >= 1 && k <= model->total.open) {
+      for (*at = 0; model->clients[*at].free == 0 || --k > 0; ++*at) continue;
+      return m;
+    }
+    k -= model->total.open;
+    lua_pop(L, 2);
+  }
+  lua_pop(L, 1);
+  return 0;
 }
 
 /* (view, names, k) -> the k-th client of these models that has a free slot,
@@ -218,19 +227,38 @@ static int view_pick(lua_State *L) {
   View *view = check_view(L);
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_Integer k = luaL_checkinteger(L, 3);
+  uint32_t at;
   lua_settop(L, 2);
-  for (lua_Integer i = 1; lua_rawgeti(L, 2, i) != LUA_TNIL; i++) {
-    ModelView *model = push_view_of(L, 1, view, 3);
-    model_view_refresh(L, model);
-    if (k >= 1 && k <= model->total.open) {
-      push_open(L, 4, model, k); /* stack: view names name model list client */
-      lua_pushvalue(L, 3);
-      return 2;
-    }
-    k -= model->total.open;
-    lua_settop(L, 2);
+  if (!push_open(L, view, k, &at)) return 0; /* stack: view names name model */
+  push_model_part(L, 4, lua_touserdata(L, 4), MODEL_LIST);
+  lua_rawgeti(L, 5, (lua_Integer)at + 1);
+  lua_pushvalue(L, 3);
+  return 2;
+}
+
+/* (view, names, field, i, j) -> which model of them, and the id of the better
+** of the i-th and the j-th client that is free: the one with less of the field,
+** of equals the i-th; nil: one of them is not there */
+static int view_better(lua_State *L) {
+  View *view = check_view(L);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  int field = check_number_field(L, 3);
+  lua_Integer k[2] = {luaL_checkinteger(L, 4), luaL_checkinteger(L, 5)};
+  Best best = {0};
+  lua_settop(L, 5);
+  for (int i = 0; i < 2; i++) {
+    uint32_t at;
+    lua_Integer list = push_open(L, view, k[i], &at);
+    if (list == 0) return 0;
+    const ModelView *model = lua_touserdata(L, -1);
+    double value =
+        view_number(L, lua_gettop(L), lua_touserdata(L, -1), at, field);
+    if (i == 0 || value < best.value)
+      best = (Best){list, (lua_Integer)at + 1, value, model->ids[at]};
   }
-  return 0;
+  lua_pushinteger(L, best.list);
+  lua_pushstring(L, best.id);
+  return 2;
 }
 
 /* ---- opening ----------------------------------------------------------- */
@@ -238,6 +266,7 @@ static int view_pick(lua_State *L) {
 void view_choices_open(lua_State *L, Binding *b, int keys) {
   view_add_method(L, b, keys, "open", view_open_ones);
   view_add_method(L, b, keys, "pick", view_pick);
+  view_add_method(L, b, keys, "better", view_better);
   view_add_method(L, b, keys, "least", view_least);
   view_add_method(L, b, keys, "cheapest", view_cheapest);
 }

@@ -95,6 +95,14 @@ const double *view_column(lua_State *L, int index, ModelView *model,
   return model->column;
 }
 
+double view_number(lua_State *L, int index, ModelView *model, uint32_t at,
+                   int field) {
+  double value = 0;
+  need(L, index, model, field);
+  read_numbers(model, field, at, 1, &value);
+  return value;
+}
+
 static void push_number(lua_State *L, int field, double value) {
   if (is_count(field))
     lua_pushinteger(L, (lua_Integer)value);
@@ -130,9 +138,14 @@ static int m_column(lua_State *L) {
   lua_settop(L, 2);
   const double *column = view_column(L, 1, model, field);
   push_list(L, model, field);
-  for (uint32_t i = 0; i < model->count; i++) {
-    push_number(L, field, column[i]);
-    lua_rawseti(L, 4, (lua_Integer)i + 1);
+  bool whole = is_count(field);
+  uint32_t n = model->count;
+  for (uint32_t i = 0; i < n; i++) {
+    if (whole)
+      lua_pushinteger(L, (lua_Integer)column[i]);
+    else
+      lua_pushnumber(L, column[i]);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
   return 1;
 }
@@ -165,11 +178,8 @@ static const char *state_name(const llm_peek *client) {
 }
 
 static int push_field(lua_State *L, ModelView *model, int at, int field) {
-  double value;
   if (is_number(field)) {
-    need(L, 3, model, field);
-    read_numbers(model, field, (uint32_t)at, 1, &value);
-    push_number(L, field, value);
+    push_number(L, field, view_number(L, 3, model, (uint32_t)at, field));
     return 1;
   }
   switch (field) {

@@ -67,6 +67,16 @@ function view:open(names) end
 ---@return string|nil model its name
 function view:pick(names, k) end
 
+--- Of the i-th and the j-th client of these models that have a free slot the one
+--- with less of a field; of equals the i-th.
+---@param names string[]
+---@param field string
+---@param i integer
+---@param j integer
+---@return integer|nil number of the model, in the list
+---@return string|nil id
+function view:better(names, field, i, j) end
+
 --- The client with the least of a field, among those of these models that have
 --- a free slot.
 ---@param names string[]

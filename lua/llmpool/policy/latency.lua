@@ -9,21 +9,24 @@
 local part = require "llmpool.policy.part"
 local random = require "llmpool.native".random
 
+local function explain(view, models, drawn)
+  for _, k in ipairs(drawn) do
+    local client, name = view:pick(models, k)
+    view:note(name, client.id, client.load, "drawn")
+  end
+end
+
+-- Returns the number of the better one's model, and its id.
 local function draw(view, models)
   local n = view:open(models)
   if n == 0 then return nil end
-  local first = random() * n // 1 | 0
-  local client, name = view:pick(models, first + 1)
-  if n == 1 then return name, client end
-  local second = random() * (n - 1) // 1 | 0
-  if second >= first then second = second + 1 end
-  local other, other_name = view:pick(models, second + 1)
-  if view.explaining then
-    view:note(name, client.id, client.load, "drawn")
-    view:note(other_name, other.id, other.load, "drawn")
+  local first, second = random() * n // 1 + 1 | 0, 1
+  if n > 1 then
+    second = random() * (n - 1) // 1 + 1 | 0
+    if second >= first then second = second + 1 end
   end
-  if other.load < client.load then return other_name, other end
-  return name, client
+  if view.explaining then explain(view, models, { first, second }) end
+  return view:better(models, "load", first, second)
 end
 
 return function(t)
@@ -33,9 +36,10 @@ return function(t)
   end)
   return part.named(function(_, view)
     local models = part.models(given, view)
-    local name, client = draw(view, models)
-    if not name then return { model = models } end
-    if models == given then return plan_for(name, client.id) end
-    return { { model = part.one_of(models, name), client = client.id } }
+    local m, id = draw(view, models)
+    if not m then return { model = models } end
+    local name = models[m]
+    if models == given then return plan_for(name, id) end
+    return { { model = part.one_of(models, name), client = id } }
   end, "latency")
 end
