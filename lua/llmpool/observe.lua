@@ -1,14 +1,17 @@
 -- observe.lua: the program's options --timeline and --record: everything that
 -- the pools of this process lend, from the first on, drawn or written when the
 -- program ends. One idea: the script is not changed and does not know; pools
--- are watched where they are made, routers where they are made. It decides
--- nothing of how a picture looks (timeline.lua) or a trace reads (trace.lua).
+-- are watched where they are made, routers where they are made. A recording has
+-- all traffic once: a router's requests, and the leases that no router asked
+-- for, those of other threads too. It decides nothing of how a picture looks
+-- (timeline.lua) or a trace reads (trace.lua).
 
 local native = require "llmpool.native"
 
 local observe = {}
 
-local KEPT = 1 << 20 -- events: beyond them a timeline has bands
+-- Events that are kept: beyond them a timeline has bands, and a recording ends.
+local DRAWN, RECORDED = 1 << 20, 1 << 24
 
 local state
 
@@ -24,11 +27,7 @@ local function follow_routers()
   local make = llmpool.router
   function llmpool.router(options)
     local router = make(options)
-    if state and state.record_path then
-      state.trace = state.trace
-        or require "llmpool.trace".shared(state.record_path)
-      state.trace:follow(router)
-    end
+    if state then state.trace:follow(router) end
     return router
   end
 end
@@ -49,17 +48,15 @@ function observe.start(paths)
   for _, name in ipairs { "timeline", "record" } do
     if paths[name] then check_writable(paths[name]) end
   end
-  state = { timeline = paths.timeline, record_path = paths.record,
-            record = native.record(KEPT) }
+  state = { timeline = paths.timeline,
+            record = native.record(paths.record and RECORDED or DRAWN) }
   native.observe(state.record)
-  if paths.record then follow_routers() end
+  if paths.record then
+    native.keep_failures()
+    state.trace = require "llmpool.trace".shared(paths.record, state.record)
+    follow_routers()
+  end
   hook_exit()
-end
-
-local function write_leases(path, record, read)
-  local file = require "llmpool.trace".shared(path)
-  require "llmpool.trace".leases(file.file, record, read)
-  file:close()
 end
 
 local function title() return arg and arg[0] or "llmpool" end
@@ -76,10 +73,12 @@ function observe.finish()
     require "llmpool.timeline".write(run.timeline, { record = run.record,
       read = read, scenario = title() })
   end
-  if run.trace then
-    run.trace:close()
-  elseif run.record_path then
-    write_leases(run.record_path, run.record, read)
+  if not run.trace then return end
+  run.trace:close()
+  if read.kept < read.total or read.dropped > 0 or read.incomplete then
+    io.stderr:write(("llmpool: the recording has the first %d of %d events of "
+      .. "its pools; what came later is not in it\n"):format(read.kept,
+      read.total + read.dropped))
   end
 end
 

@@ -2,7 +2,9 @@
 -- file of JSON lines, so that `llmpool sim --replay` can ask another policy
 -- the same. One idea: a line a request - when it came, what it asked for, each
 -- attempt with its client, its time and its end - and nothing of its words:
--- a trace holds no prompt and no answer.
+-- a trace holds no prompt and no answer. A trace of a router has its requests,
+-- one of a pool its leases; that of a program (observe.lua) has each request of
+-- its routers, and each lease that none of them has asked for.
 --
 --   {"trace":"llmpool","version":1}
 --   {"at":1.5,"model":"m","tenant":"t","prompt_tokens":12,"seconds":0.8,
@@ -69,6 +71,14 @@ local function attempts_of(open, id)
   return attempts
 end
 
+-- Counts what each attempt came after from the request's own instant.
+local function settle(attempts, at)
+  attempts.last, attempts.at = nil, nil
+  for _, attempt in ipairs(attempts) do
+    attempt.after = math.max(0, attempt.after - at)
+  end
+end
+
 local function finish(self, open, event)
   local attempts = open[event.request] or {}
   open[event.request] = nil
@@ -77,11 +87,8 @@ local function finish(self, open, event)
     attempts[#attempts + 1] = { model = event.model, client = event.client,
       ok = true, seconds = event.time - last.time, after = last.time }
   end
-  attempts.last = nil
   local at = event.time - event.seconds
-  for _, attempt in ipairs(attempts) do
-    attempt.after = math.max(0, attempt.after - at)
-  end
+  settle(attempts, at)
   local line = { at = at, ok = event.ok,
                  kind = event.kind, seconds = event.seconds,
                  attempts = json.array(attempts) }
@@ -93,11 +100,30 @@ local function finish(self, open, event)
   put(self, line)
 end
 
+-- Requests that the program's end has cut off.
+local function cut_off(self, open, now)
+  for _, attempts in pairs(open) do
+    local at, last = attempts.at, attempts.last
+    if last then
+      attempts[#attempts + 1] = { model = last.model, client = last.client,
+        ok = false, kind = "cancelled", seconds = now - last.time,
+        after = last.time }
+    end
+    settle(attempts, at)
+    put(self, { at = at, ok = false, kind = "cancelled", seconds = now - at,
+      model = attempts[1] and attempts[1].model,
+      attempts = json.array(attempts) })
+  end
+end
+
 local function listen(self, router)
   local open = {}
+  self.open[#self.open + 1] = open
   return router:listen(function(event)
     local kind = event.event
-    if kind == "state" and event.to == "CONNECTED" then
+    if kind == "decision" then
+      attempts_of(open, event.request).at = event.time
+    elseif kind == "state" and event.to == "CONNECTED" then
       attempts_of(open, event.request).last = event
     elseif kind == "attempt_failed" and event.client then
       local attempts = attempts_of(open, event.request)
@@ -117,32 +143,118 @@ end
 local ends = { timeout = "timeout", cancelled = "cancelled",
                refused = "refused", queue_full = "queue_full" }
 
---- Writes the leases that a record has kept, a request each.
-function trace.leases(file, record, read)
-  local asked, leases = {}, {}
-  local self = { file = file }
+-- An ask whose request has failed, by a kind; else it was answered.
+local function put_lease(self, lease, time, kind)
+  put(self, { at = lease.at, model = lease.model, ok = not kind, kind = kind,
+    seconds = time - lease.at, attempts = json.array { {
+      model = lease.model, client = lease.client, ok = not kind, kind = kind,
+      seconds = time - lease.lent, after = lease.lent - lease.at } } })
+end
+
+-- What the pools told, lease by lease. An ask that failed is a router's if
+-- routers had one fail of that model and in that way, not earlier: how many
+-- there are is exact, and which is which is a matter of microseconds.
+local function read_leases(record, read, visit)
+  local asked, leases, origin = {}, {}, read.origin
   for i = 1, read.kept do
     local time, kind, model, client, ask, span = record:event(i)
     local name = model and read.models[model].name
+    time = time + origin
     if kind == "queued" then
       asked[ask] = time
     elseif kind == "lent" and client then
-      leases[ask] = { at = asked[ask] or time - span, lent = time,
+      leases[ask] = { ask = ask, at = asked[ask] or time - span, lent = time,
                       model = name, client = read.clients[client].id }
       asked[ask] = nil
     elseif kind == "returned" and leases[ask] then
-      local lease = leases[ask]
+      visit(leases[ask], time)
       leases[ask] = nil
-      put(self, { at = lease.at, model = lease.model, ok = true,
-        seconds = time - lease.at, attempts = json.array { {
-          model = lease.model, client = lease.client, ok = true,
-          seconds = time - lease.lent, after = lease.lent - lease.at } } })
     elseif ends[kind] then
-      local at = asked[ask] or time
+      visit({ at = asked[ask] or time, model = name, failed = ends[kind] },
+        time)
       asked[ask] = nil
-      put(self, { at = at, model = name, ok = false, kind = ends[kind],
-        seconds = time - at, attempts = json.array {} })
     end
+  end
+  local last = origin + read.last
+  for _, lease in pairs(leases) do visit(lease, last, "cancelled") end
+end
+
+local function key_of(model, kind) return kind .. " " .. model end
+
+-- The ends of asks that are the routers': taken from the last before each.
+local function drop_own(failed, own)
+  local stacks, order = {}, {}
+  for _, list in ipairs { failed, own } do
+    for _, entry in ipairs(list) do order[#order + 1] = entry end
+  end
+  for i, entry in ipairs(order) do entry.position = i end
+  table.sort(order, function(a, b)
+    if a.time ~= b.time then return a.time < b.time end
+    return a.position < b.position
+  end)
+  for _, entry in ipairs(order) do
+    local key = key_of(entry.model, entry.kind)
+    local stack = stacks[key] or {}
+    stacks[key] = stack
+    if entry.own then
+      local last = table.remove(stack)
+      if last then last.dropped = true end
+    else
+      stack[#stack + 1] = entry
+    end
+  end
+end
+
+--- Writes the leases that a record has kept, a request each.
+-- @param own table: asks, those of routers, which are written already, and
+-- failed, a list of the asks of theirs that failed
+function trace.leases(file, record, read, own)
+  local self, failed = { file = file }, {}
+  local kinds = own and native.failures() or {}
+  read_leases(record, read, function(lease, time, cut)
+    if lease.failed then
+      failed[#failed + 1] = { model = lease.model, kind = lease.failed,
+                              at = lease.at, time = time }
+    elseif not (own and own.asks[lease.ask]) then
+      put_lease(self, lease, time, cut or kinds[lease.ask])
+    end
+  end)
+  if own then drop_own(failed, own.failed) end
+  for _, entry in ipairs(failed) do
+    if not entry.dropped then
+      put(self, { at = entry.at, model = entry.model, ok = false,
+        kind = entry.kind, seconds = entry.time - entry.at,
+        attempts = json.array {} })
+    end
+  end
+end
+
+-- ---- who asked --------------------------------------------------------------
+
+-- Told however the call ends, also where its task is cancelled.
+local Asking = {}
+
+function Asking.__close(asking, err)
+  if asking.done then return end
+  local kind = err and "cancelled" or asking.kind
+  if err and not native.is_cancelled(err) then return end
+  local failed = asking.own.failed
+  failed[#failed + 1] = { own = true, model = asking.model, time = native.now(),
+                          kind = ends[kind] or "refused" }
+end
+
+-- Acquires for a router, and keeps which asks were its.
+local function taker(own)
+  return function(pool, model, ask)
+    local asking <close> = setmetatable({ own = own,
+      model = type(model) == "table" and model[1] or model }, Asking)
+    local client, err = pool:acquire(model, ask)
+    if client then
+      asking.done, own.asks[native.lease_ask(client)] = true, true
+    else
+      asking.kind = err.kind
+    end
+    return client, err
   end
 end
 
@@ -172,7 +284,8 @@ function trace.open(path, target)
     error(("bad argument #2 to 'trace' (a router or a pool expected, got %s)")
       :format(type(target)), 3)
   end
-  local self = setmetatable({ file = open_file(path), path = path }, Trace)
+  local self = setmetatable({ file = open_file(path), path = path, open = {} },
+    Trace)
   if router then
     self.stop = listen(self, target)
   else
@@ -182,22 +295,30 @@ function trace.open(path, target)
   return self
 end
 
---- A trace of several routers in one file, for the program's --record.
-function trace.shared(path)
-  return setmetatable({ file = open_file(path), path = path }, Trace)
+--- A trace of everything in one file, for the program's --record: of the
+-- routers that it follows, and of what the pools that `record` watches lend to
+-- others.
+function trace.shared(path, record)
+  return setmetatable({ file = open_file(path), path = path, open = {},
+    record = record, own = { asks = {}, failed = {} } }, Trace)
 end
 
-function Trace:follow(router) listen(self, router) end
+--- Also the requests of this router, of all its requests from now on.
+function Trace:follow(router)
+  listen(self, router)
+  router.take = taker(self.own)
+end
 
 --- Ends the trace: the file is complete.
 function Trace:close()
   local file = self.file
   if not file then return end
-  self.file = nil
   if self.stop then self.stop() end
+  for _, open in ipairs(self.open) do cut_off(self, open, native.now()) end
+  self.file = nil
   if self.record then
     self.record:stop(native.now())
-    trace.leases(file, self.record, self.record:read())
+    trace.leases(file, self.record, self.record:read(), self.own)
   end
   file:close()
 end

@@ -36,8 +36,8 @@ local rows = {
   { "-e", args = [[--timeline t.svg -e "dofile 's.lua'"]], ended = "exit 0",
     svg = 3 },
   { "leases", args = "--record t.jsonl s.lua", ended = "exit 0", lines = 4 },
-  { "requests of routers", args = "--record t.jsonl r.lua", ended = "exit 0",
-    lines = 2 },
+  { "requests of routers, and what went past them",
+    args = "--record t.jsonl r.lua", ended = "exit 0", lines = 5 },
   { "no file", args = "--timeline", ended = "exit 1", out = "",
     err = function(text)
       return text:find("LUA: '--timeline' needs argument\n", 1, true) end },
@@ -85,8 +85,80 @@ describe("the program observes", function()
       sh = [["$LUA" --record t.jsonl r.lua && "$LUA" sim --replay t.jsonl]],
       out = function(text)
         return text:find("replay of t.jsonl", 1, true)
-          and text:find "served 1 %(100 %%%)"
+          and text:find "served 4 %(100 %%%)"
       end }
+  end)
+
+  -- Ways to ask, by router and without, that end well and not, side by side.
+  local MIXED = [[
+    local llmpool = require "llmpool"
+    local pool = llmpool.new()
+    pool:register_model("m", { llmpool.simulated { id = "a", latency = 0.02 },
+                               llmpool.simulated { id = "b", latency = 0.03 } })
+    pool:register_model("n", { llmpool.simulated { id = "c",
+      failures = { rate = 1, after = 0.001 } } })
+    local function router(policy)
+      return llmpool.router { pool = pool, policy = policy }
+    end
+    local over, short = router { "n", "m" }, router { model = "m", wait = 0 }
+    local hedged = router { model = "m", hedge_after = 0.005 }
+    local function all(stream) for _ in stream do end end
+    local function cut(fn, ...)
+      local task = llmpool.spawn(pcall, fn, ...)
+      llmpool.sleep(0.002)
+      task:cancel()
+    end
+    local ways = {
+      function() pool:generate("m", "q") end,
+      function() pool:generate("n", "q") end,
+      function() all(pool:stream("m", "q")) end,
+      function() local c <close> = pool:acquire "m" end,
+      function() pool:get_client("m", print, { timeout = 0.001 }) end,
+      function() cut(pool.generate, pool, "m", "q") end,
+      function() over:generate("q", { tenant = "x" }) end,
+      function() short:generate "q" end,
+      function() hedged:generate "q" end,
+      function() all(over:stream "q") end,
+      function() cut(over.generate, over, "q") end,
+    }
+    llmpool.scope(function(scope)
+      for _ = 1, 5 do
+        for _, way in ipairs(ways) do scope:spawn(pcall, way) end
+      end
+    end)
+    llmpool.thread(function()
+      local llmpool = require "llmpool"
+      local own = llmpool.open "shared"
+      own:register_model("t", { llmpool.simulated { id = "d" } })
+      own:generate("t", "q")
+      llmpool.router { pool = own, policy = "t" }:generate "q"
+    end):join()
+    llmpool.spawn(over.generate, over, "q")   -- two that the end cuts off
+    llmpool.spawn(pool.generate, pool, "m", "q")
+    llmpool.sleep(0.005)
+    os.exit(0)
+  ]]
+
+  it("and a recording has all traffic, each request once", function()
+    host.expect { files = { ["m.lua"] = MIXED }, ended = "exit 0",
+      sh = [["$LUA" --record t.jsonl m.lua && "$LUA" sim --replay t.jsonl]],
+      out = function(text) return text:find "requests +59 " end }
+    local json = require "llmpool.json"
+    local counts = {}
+    for text in io.lines(host.top .. "/place/t.jsonl") do
+      local line = json.decode(text)
+      local key = line.trace or ("%s %s %s"):format(line.prompt_tokens
+        and "router" or "pool", line.model, line.kind)
+      counts[key] = (counts[key] or 0) + 1
+    end
+    assert.same({ llmpool = 1,
+      -- generate, stream, acquire; one that fails; one in line for too long;
+      -- cut, and one more by the end; of the thread
+      ["pool m nil"] = 15, ["pool n server"] = 5, ["pool m timeout"] = 5,
+      ["pool m cancelled"] = 6, ["pool t nil"] = 2,
+      -- over (generate, stream), hedged, short, cut; one cut by the end
+      ["router n nil"] = 10, ["router m nil"] = 5, ["router nil timeout"] = 5,
+      ["router nil cancelled"] = 5, ["pool n cancelled"] = 1 }, counts)
   end)
 
   it("is nothing for those who call it lua", function()

@@ -298,6 +298,9 @@ void crew_open(lua_State *L, Binding *binding);
 void recorder_open(lua_State *L, Binding *binding);
 /* A pool was made, or opened: it is recorded if the process is observed. */
 void observe_pool(llm_pool *pool);
+/* The request that the lease is for has failed, for which reason; NULL: none
+** that is known. */
+void observe_failure(const llm_lease *lease, const char *reason);
 void terminal_open(lua_State *L, Binding *binding);
 void simulate_open(lua_State *L, Binding *binding);
 void signal_open(lua_State *L, Binding *binding);

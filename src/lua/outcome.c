@@ -114,6 +114,7 @@ static int m_report(lua_State *L) {
   luaL_checktype(L, 2, LUA_TTABLE);
   check_names(L, 2);
   read_outcome(L, 2, world_now(binding_of(L)->worker->world), &outcome);
+  if (outcome.is_error) observe_failure(&guard->lease, outcome.reason);
   lua_pushboolean(L, llm_lease_report(&guard->lease, &outcome));
   return 1;
 }
@@ -206,6 +207,7 @@ static int tell_failure(lua_State *L) {
   lua_insert(L, 2);
   lua_call(L, 2, 1); /* stack: client outcome */
   read_outcome(L, 2, world_now(binding_of(L)->worker->world), &outcome);
+  observe_failure(&guard->lease, outcome.reason ? outcome.reason : "cancelled");
   llm_lease_report(&guard->lease, &outcome);
   return 0;
 }

@@ -110,6 +110,13 @@ local function ask_for(r, lane, attempt, left)
            priority = attempt.priority or r.priority, tokens = r.tokens }
 end
 
+-- A trace of everything tells by it which asks of the pool are a router's.
+local function acquire(r, model, ask)
+  local router = r.router
+  if router.take then return router.take(router.pool, model, ask) end
+  return router.pool:acquire(model, ask)
+end
+
 -- Runs fn under the attempt's time; what takes longer is timeout_total. The
 -- client is told the time as well, so that it can end by itself and say what
 -- was slow: it gets the thousandth of a second that makes it first.
@@ -161,7 +168,7 @@ local function generate(r, lane, attempt, record)
   local started = record.started
   local left = time_left(r, attempt, started)
   if left == 0 then return no_client(attempt, record, r:too_late()) end
-  local client <close>, err = r.router.pool:acquire(attempt.model,
+  local client <close>, err = acquire(r, attempt.model,
     ask_for(r, lane, attempt, left))
   if not client then return no_client(attempt, record, err) end
   record.model, record.client = client.model, client.id
@@ -289,6 +296,7 @@ function run.after(r, lane, attempt, record, err)
 end
 
 run.time_left, run.ask_for, run.within = time_left, ask_for, within
+run.acquire = acquire
 run.call_options, run.no_client = call_options, no_client
 source.bind(run)
 

@@ -147,7 +147,7 @@ end
 function source.open(r, lane, attempt, record)
   local left = run.time_left(r, attempt, record.started)
   if left == 0 then return run.no_client(attempt, record, r:too_late()) end
-  local client, err = r.router.pool:acquire(attempt.model,
+  local client, err = run.acquire(r, attempt.model,
     run.ask_for(r, lane, attempt, left))
   if not client then return run.no_client(attempt, record, err) end
   local self <close> = begin(r, attempt, record, client)
