@@ -81,6 +81,32 @@ function health.of_error(err, seconds)
   return outcome
 end
 
+-- Nothing about it but its kind and status: what follows is always the same.
+local function is_usual(err)
+  return type(err) == "table" and type(err.kind) == "string"
+    and not LATE[err.kind] and err.retry_at == nil and err.sent == nil
+    and not err.committed and err.provider_code == nil
+    and err.provider_type == nil and math.type(err.status or 0) == "integer"
+end
+
+-- kind -> status or 0 -> outcome; started anew when a provider has too many
+local kept, count = {}, 0
+local MOST_KEPT = 200
+
+--- The same, for who does not change it.
+function health.outcome(err, seconds)
+  if not is_usual(err) then return health.of_error(err, seconds) end
+  local kind, status = err.kind, err.status or 0
+  local of_kind = kept[kind]
+  local outcome = of_kind and of_kind[status]
+  if outcome then return outcome end
+  if count >= MOST_KEPT then kept, count, of_kind = {}, 0, nil end
+  kept[kind] = of_kind or {}
+  outcome = health.of_error(err)
+  kept[kind][status], count = outcome, count + 1
+  return outcome
+end
+
 --- The tokens that a response says were used, or nil.
 function health.tokens_of(response)
   local usage = type(response) == "table" and response.usage

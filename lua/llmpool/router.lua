@@ -107,7 +107,7 @@ function Router:listen(fn)
   end
   local listeners = self.listeners
   listeners[#listeners + 1] = fn
-  self.listening = true
+  self.listening, self.settled = true, nil
   return function()
     for i, other in ipairs(listeners) do
       if other == fn then
@@ -284,8 +284,8 @@ local function begin(self, request, options, streams)
 end
 
 -- Whatever way it ends, it is finished.
-local function guarded(r, fn)
-  local ok, a, b = pcall(fn, r)
+local function guarded(r, fn, ...)
+  local ok, a, b = pcall(fn, r, ...)
   if ok then return a, b end
   r:finish(false, a)
   error(a, 0)
@@ -319,17 +319,55 @@ end
 
 local function generate(r) return done(r, answer(r)) end
 
+-- On from where the short way has failed.
+local function go_on(r, lane, attempt, failed, err)
+  local record, text, response = run.after(r, lane, attempt, failed, err)
+  if not record then error(r:failure(), 0) end
+  return done(r, record, text, response)
+end
+
 -- By the short way, or on from where it has failed.
 local function generate_quickly(self, request, options, made)
   local ok, a, b, lane, attempt, failed = quick.generate(self, request, options,
     made)
   if ok then return a, b end
-  local err, r = a, b
-  return guarded(r, function()
-    local record, text, response = run.after(r, lane, attempt, failed, err)
-    if not record then error(r:failure(), 0) end
-    return done(r, record, text, response)
-  end)
+  return guarded(b, go_on, lane, attempt, failed, a)
+end
+
+-- ---- the same for our own callers -------------------------------------------
+
+-- The plan of a router that has nothing to do but follow it, looked up once:
+-- `settled` is gone as soon as anybody listens or there is another policy.
+local function settled_plan(self)
+  local made = self.settled
+  if made then return made end
+  made = fixed_plan(self)
+  if not made or self.timeout or made.hedge_budget or made.retry_budget
+    or not quick.fits(made) then
+    return nil
+  end
+  self.settled = made
+  return made
+end
+
+local function earn_more(self)
+  local retries, hedges = self.retry_budget, self.hedge_budget
+  if retries.level < retries.burst then retries:earn() end
+  if hedges.level < hedges.burst then hedges:earn() end
+end
+
+--- generate, for callers who have checked what they ask: a failure is returned.
+-- @return true, the text and the response; or false and the error
+function Router:_try(request, options)
+  local made = settled_plan(self)
+  if not made or options and not is_plain(self, options) then
+    return pcall(self.generate, self, request, options)
+  end
+  earn_more(self)
+  local ok, a, b, lane, attempt, failed = quick.generate(self, request,
+    options or NONE, made)
+  if ok then return true, a, b end
+  return pcall(guarded, b, go_on, lane, attempt, failed, a)
 end
 
 --- Answers a request by the policy's plan.

@@ -141,6 +141,20 @@ static inline Binding *binding_of(lua_State *L) {
 int f_get_client(lua_State *L);
 int f_acquire(lua_State *L);
 int f_upkeep(lua_State *L);
+int f_acquire_inside(lua_State *L);
+/* Asks a model, that no wait is barred from, with the stack of lease.c; what
+** comes of it is returned. */
+int ask_model(lua_State *L, Guard *guard, llm_model *model);
+/* What was called with the client is over: gives it back, and the guard. */
+void end_lending(lua_State *L, Guard *guard);
+/* Before such a call: what end_lending keeps the holder by. */
+void copy_holder(lua_State *L, const Guard *guard);
+
+/* attempt.c: for the stack of lease.c with a request in it */
+int attempt_serve(lua_State *L, Guard *guard);
+/* There is no client; why is on the top. */
+int attempt_refused(lua_State *L);
+void attempt_open(lua_State *L, Binding *binding);
 
 /* Pushes what is to be said of an option that is none of `known`. */
 void push_unknown_option(lua_State *L, const char *name,
@@ -150,7 +164,13 @@ void push_unknown_option(lua_State *L, const char *name,
 void outcome_open(lua_State *L, Binding *binding);
 /* client args... instance method: calls it, and tells the pool how it went. */
 int call_generate(lua_State *L);
-int f_acquire_inside(lua_State *L);
+/* Tells the pool of a request that the guard's client has done since `began`;
+** of one that has raised what is on the top, and stays there. */
+void outcome_success(lua_State *L, Guard *guard, int64_t began, int response);
+void outcome_failure(lua_State *L, Guard *guard, int64_t began);
+/* A message handler: a failure that a provider has told needs no traceback,
+** and a traceback costs more than the request; a bug does. */
+int keep_of_bugs(lua_State *L);
 
 /* Lua functions that init.lua hands over, called by name. */
 typedef enum Helper {
@@ -175,6 +195,8 @@ void ties_end(lua_State *L, Guard *guard);
 #define NOT_QUICK (-1)
 int quick_get_client(lua_State *L, Binding *binding);
 int quick_acquire(lua_State *L, Binding *binding, bool told);
+/* What check_wait would not object to, and cannot be abandoned. */
+bool is_own_ground(lua_State *L, const Worker *worker, const Task *task);
 
 /* guard.c */
 void guards_open(lua_State *L, Binding *binding);
@@ -230,8 +252,6 @@ void check_ask(lua_State *L, int index, int64_t timeout_ns, llm_clock *clock,
                llm_ask *ask);
 
 /* client.c */
-/* The guard of the client at `index`, whose lease must be out; else raises. */
-Guard *client_guard(lua_State *L, int index);
 void clients_open(lua_State *L, Binding *binding);
 /* What a script sees: the name of a lease. */
 typedef struct Client {
@@ -247,6 +267,11 @@ Client *new_client_anywhere(lua_State *L, int user_values);
 ** where it was asked for; or NULL. */
 void name_lease(Binding *binding, Client *client, Guard *guard,
                 const char *site);
+/* The lease has a new name; clients of older ones are void. */
+void name_guard(Binding *binding, Guard *guard, const char *site);
+/* Pushes this state's instance of the place's client, if there is one and it is
+** of today's version. */
+bool push_kept_instance(lua_State *L, llm_place *place);
 /* The guard of a client whose lease is out; else raises. */
 Guard *check_client(lua_State *L, int index);
 /* The same, or NULL where its lease has ended; not a client: raises. */
@@ -295,6 +320,7 @@ void scope_open(lua_State *L, Binding *binding);
 void thread_open(lua_State *L, Binding *binding);
 void chance_open(lua_State *L, Binding *binding);
 void crew_open(lua_State *L, Binding *binding);
+void answer_open(lua_State *L, Binding *binding);
 void recorder_open(lua_State *L, Binding *binding);
 /* A pool was made, or opened: it is recorded if the process is observed. */
 void observe_pool(llm_pool *pool);

@@ -8,9 +8,9 @@
 */
 #include <math.h>
 
-#include "../runtime/random.h"
 #include "../runtime/scheduler.h"
 #include "binding.h"
+#include "chance.h"
 
 #define STREAM_TYPE "llmpool stream"
 
@@ -61,51 +61,67 @@ static int mm_call(lua_State *L) {
 
 /* ---- draws ------------------------------------------------------------- */
 
-typedef struct Draw {
-  Random *random; /* of the stream, which is the second upvalue */
-  double a, b;
-} Draw;
+static double next_constant(const Draw *draw) { return draw->a; }
 
-static Draw *to_draw(lua_State *L) {
-  return lua_touserdata(L, lua_upvalueindex(1));
+static double next_uniform(const Draw *draw) {
+  return draw->a + (draw->b - draw->a) * random_float(draw->random);
 }
 
-static int draw_constant(lua_State *L) {
-  lua_pushnumber(L, to_draw(L)->a);
+static double next_exponential(const Draw *draw) {
+  return -draw->a * log(1 - random_float(draw->random));
+}
+
+static double next_lognormal(const Draw *draw) {
+  return draw->a * exp(draw->b * random_normal(draw->random));
+}
+
+static int draw_number(lua_State *L) {
+  lua_pushnumber(L, draw_next(lua_touserdata(L, lua_upvalueindex(1))));
   return 1;
 }
 
-static int draw_uniform(lua_State *L) {
-  Draw *draw = to_draw(L);
-  lua_pushnumber(L, draw->a + (draw->b - draw->a) * random_float(draw->random));
-  return 1;
-}
-
-static int draw_exponential(lua_State *L) {
-  Draw *draw = to_draw(L);
-  lua_pushnumber(L, -draw->a * log(1 - random_float(draw->random)));
-  return 1;
-}
-
-static int draw_lognormal(lua_State *L) {
-  Draw *draw = to_draw(L);
-  lua_pushnumber(L, draw->a * exp(draw->b * random_normal(draw->random)));
-  return 1;
+const Draw *draw_of(lua_State *L, int index) {
+  if (lua_tocfunction(L, index) != draw_number) return NULL;
+  lua_getupvalue(L, index, 1);
+  const Draw *draw = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return draw;
 }
 
 /* (stream, kind, a, b) -> a function () -> number */
 static int f_draw(lua_State *L) {
   static const char *const kinds[] = {"constant", "uniform", "exponential",
                                       "lognormal", NULL};
-  static const lua_CFunction functions[] = {draw_constant, draw_uniform,
-                                            draw_exponential, draw_lognormal};
+  static double (*const functions[])(const Draw *) = {
+      next_constant, next_uniform, next_exponential, next_lognormal};
   Random *random = check_stream(L, 1);
   int kind = luaL_checkoption(L, 2, NULL, kinds);
   double a = luaL_checknumber(L, 3), b = luaL_optnumber(L, 4, 0);
   Draw *draw = lua_newuserdatauv(L, sizeof *draw, 0);
-  *draw = (Draw){random, a, b};
+  *draw = (Draw){functions[kind], random, a, b};
   lua_pushvalue(L, 1);
-  lua_pushcclosure(L, functions[kind], 2);
+  lua_pushcclosure(L, draw_number, 2);
+  return 1;
+}
+
+/* upvalues: the sum, the draw, the draw's function */
+static int sum_number(lua_State *L) {
+  double *sum = lua_touserdata(L, lua_upvalueindex(1));
+  const Draw *draw = lua_touserdata(L, lua_upvalueindex(2));
+  *sum += draw_next(draw);
+  lua_pushnumber(L, *sum);
+  return 1;
+}
+
+/* (draw, from) -> a function () -> number: one draw further at each call */
+static int f_sums(lua_State *L) {
+  const Draw *draw = draw_of(L, 1);
+  luaL_argcheck(L, draw, 1, "a function made by draw expected");
+  double *sum = lua_newuserdatauv(L, sizeof *sum, 0);
+  *sum = luaL_checknumber(L, 2);
+  lua_pushlightuserdata(L, (void *)draw);
+  lua_pushvalue(L, 1); /* keeps the draw */
+  lua_pushcclosure(L, sum_number, 3);
   return 1;
 }
 
@@ -122,10 +138,13 @@ static int f_world_table(lua_State *L) {
 }
 
 void chance_open(lua_State *L, Binding *b) {
-  static const luaL_Reg functions[] = {
-      {"random", f_random},           {"seed", f_seed},
-      {"stream", f_stream},           {"draw", f_draw},
-      {"world_table", f_world_table}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"random", f_random},
+                                       {"seed", f_seed},
+                                       {"stream", f_stream},
+                                       {"draw", f_draw},
+                                       {"world_table", f_world_table},
+                                       {"sums", f_sums},
+                                       {NULL, NULL}};
   static const luaL_Reg metamethods[] = {{"__call", mm_call}, {NULL, NULL}};
   set_functions(L, b, functions);
   new_type(L, b, STREAM_TYPE, NULL, metamethods);

@@ -36,12 +36,17 @@ Client *new_client_anywhere(lua_State *L, int user_values) {
   return client;
 }
 
-void name_lease(Binding *b, Client *client, Guard *guard, const char *site) {
-  client->guard = guard;
-  client->model = llm_model_uid(guard->lease.model);
-  client->serial = guard->named.serial = ++b->serial;
+void name_guard(Binding *b, Guard *guard, const char *site) {
+  guard->named.serial = ++b->serial;
   guard->named.site = site;
   guard->is_named = true;
+}
+
+void name_lease(Binding *b, Client *client, Guard *guard, const char *site) {
+  name_guard(b, guard, site);
+  client->guard = guard;
+  client->model = llm_model_uid(guard->lease.model);
+  client->serial = guard->named.serial;
 }
 
 static Client *to_client(lua_State *L, int index) {
@@ -91,8 +96,7 @@ void set_instance(lua_State *L, llm_place *place, int index) {
   lua_pop(L, 3);
 }
 
-/* Pushes the instance kept for the place, if it is of today's version. */
-static bool push_kept(lua_State *L, llm_place *place) {
+bool push_kept_instance(lua_State *L, llm_place *place) {
   lua_getiuservalue(L, SHELF, INSTANCES);
   int type = lua_rawgeti(L, -1, (lua_Integer)llm_place_version(place));
   lua_remove(L, -2);
@@ -103,7 +107,7 @@ static bool push_kept(lua_State *L, llm_place *place) {
 
 static void push_instance(lua_State *L, llm_place *place) {
   luaL_checkstack(L, LUA_MINSTACK, NULL);
-  if (push_kept(L, place)) return;
+  if (push_kept_instance(L, place)) return;
   push_helper(L, HELPER_INSTANCE);
   push_spec(L, llm_place_spec(place));
   lua_pushstring(L, llm_place_id(place));
@@ -130,8 +134,6 @@ static int f_instance(lua_State *L) {
   push_instance(L, check_client(L, 1)->lease.place);
   return 1;
 }
-
-Guard *client_guard(lua_State *L, int index) { return check_client(L, index); }
 
 /* (client) -> its model's name, its id */
 static int f_lease_names(lua_State *L) {

@@ -6,7 +6,7 @@
 ** under a protected call, lend, or raise. Each may be left by a yield and is
 ** continued by a k_ function that calls advance again. The stack of both calls
 ** is the same:
-**   1 pool  2 model(s)  3 callback or nil  4 options, later the holder
+**   1 pool  2 model(s)  3 callback, nil, or an attempt's request  4 options, later the holder
 **   5 holder, to be closed, or nil  6 message handler or client  7... what was
 **   called
 ** The holder is for a coroutine that somebody may drop or close. A task's own
@@ -28,6 +28,12 @@ enum { HOLDER_COPY = OPTIONS };
 
 static int advance(lua_State *L, Guard *guard, llm_step step);
 
+/* A request, in the callback's place (attempt.c). */
+static bool is_attempt(lua_State *L) {
+  int type = lua_type(L, CALLBACK);
+  return type == LUA_TSTRING || type == LUA_TTABLE;
+}
+
 static lua_KContext context(Guard *guard) { return (lua_KContext)guard; }
 
 /* Nothing of the guard is under way, or a holder has it; an open slot on a dead
@@ -39,11 +45,9 @@ static void let_go(lua_State *L, Guard *guard) {
 
 /* ---- lending ----------------------------------------------------------- */
 
-/* The callback has returned or raised: the client is back before anybody sees
-** what. Only a holder whose slot is closed may be reused: on a coroutine that
-** died of an error the slot would stay open. */
-static int k_called(lua_State *L, int status, lua_KContext ctx) {
-  Guard *guard = (Guard *)ctx;
+/* Only a holder whose slot is closed may be reused: on a coroutine that died of
+** an error the slot would stay open. */
+void end_lending(lua_State *L, Guard *guard) {
   Binding *b = binding_of(L);
   Holder *holder = guard->is_owned ? NULL : guard->holder;
   if (llm_lease_is_held(&guard->lease)) guard_release(L, b, guard, LLM_KEEP);
@@ -52,6 +56,18 @@ static int k_called(lua_State *L, int status, lua_KContext ctx) {
     lua_closeslot(L, HOLDER);
     recycle_holder(L, b, holder, HOLDER_COPY);
   }
+}
+
+void copy_holder(lua_State *L, const Guard *guard) {
+  if (guard->is_owned) return;
+  lua_pushvalue(L, HOLDER);
+  lua_replace(L, HOLDER_COPY);
+}
+
+/* The callback has returned or raised: the client is back before anybody sees
+** what. */
+static int k_called(lua_State *L, int status, lua_KContext ctx) {
+  end_lending(L, (Guard *)ctx);
   if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(L) - HANDLER;
   rethrow_mark(L);
   return lua_error(L);
@@ -104,10 +120,7 @@ static void push_client(lua_State *L, Guard *guard) {
 }
 
 static int call_back(lua_State *L, Guard *guard) {
-  if (!guard->is_owned) {
-    lua_pushvalue(L, HOLDER);
-    lua_replace(L, HOLDER_COPY);
-  }
+  copy_holder(L, guard);
   lua_pushcfunction(L, keep_traceback);
   lua_pushvalue(L, CALLBACK);
   push_client(L, guard); /* stack: ... handler callback client */
@@ -155,6 +168,7 @@ static int hand_over(lua_State *L, Guard *guard) {
 static int lend(lua_State *L, Guard *guard) {
   lua_settop(L, HOLDER);
   run_on_lend(L, guard);
+  if (is_attempt(L)) return attempt_serve(L, guard);
   return lua_isnil(L, CALLBACK) ? hand_over(L, guard) : call_back(L, guard);
 }
 
@@ -209,7 +223,7 @@ static int abandon(lua_State *L, Guard *guard, bool doomed) {
   let_go(L, guard);
   check_cancel(L, task);
   push_deadlock(L, model, &stats);
-  return lua_error(L);
+  return is_attempt(L) ? attempt_refused(L) : lua_error(L);
 }
 
 static int k_waited(lua_State *L, int status, lua_KContext ctx) {
@@ -339,6 +353,7 @@ static int make(lua_State *L, Guard *guard, Helper helper) {
 static int refuse(lua_State *L, Guard *guard) {
   push_failure(L, guard, lua_gettop(L) >= RESULTS ? RESULTS : 0);
   let_go(L, guard);
+  if (is_attempt(L)) return attempt_refused(L);
   if (!lua_isnil(L, CALLBACK)) return lua_error(L);
   luaL_pushfail(L);
   lua_insert(L, -2);
@@ -450,6 +465,15 @@ static int ask_for(lua_State *L, LuaPool *pool) {
   keep_spare(L, b);
   bool owned = b->worker->current->co == L;
   Guard *guard = owned ? guard_take(L, b, true) : take_held(L, b);
+  guard->lease.model = model;
+  return advance(L, guard, begin(L, guard, &ask));
+}
+
+/* The options lie checked in their place. */
+int ask_model(lua_State *L, Guard *guard, llm_model *model) {
+  const ModelInfo *info = llm_model_user(model);
+  llm_ask ask;
+  check_ask(L, OPTIONS, info->timeout_ns, guard->task->world->clock, &ask);
   guard->lease.model = model;
   return advance(L, guard, begin(L, guard, &ask));
 }

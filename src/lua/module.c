@@ -150,6 +150,8 @@ static void push_native(lua_State *L, Binding *b) {
   secrets_open(L, b);
   signal_open(L, b);
   view_open(L, b);
+  attempt_open(L, b);
+  answer_open(L, b);
   ties_open(L, b);
   outcome_open(L, b);
 }

@@ -184,12 +184,10 @@ static void read_tokens(lua_State *L, int index, llm_outcome *outcome) {
   lua_pop(L, 1);
 }
 
-static void tell_success(lua_State *L, Guard *guard) {
+void outcome_success(lua_State *L, Guard *guard, int64_t began, int response) {
   int64_t now = world_now(binding_of(L)->worker->world);
-  int response = MESSAGES + 2;
-  llm_outcome outcome = {.kind = LLM_OUTCOME_SUCCESS,
-                         .was_sent = true,
-                         .latency_ns = now - (int64_t)lua_tointeger(L, BEGAN)};
+  llm_outcome outcome = {
+      .kind = LLM_OUTCOME_SUCCESS, .was_sent = true, .latency_ns = now - began};
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   if (lua_istable(L, response)) {
     double first = first_of(L, response);
@@ -199,29 +197,26 @@ static void tell_success(lua_State *L, Guard *guard) {
   llm_lease_report(&guard->lease, &outcome);
 }
 
-/* (client, error, seconds): by way of Lua; may raise */
+/* (guard, error, seconds): by way of Lua; may raise */
 static int tell_failure(lua_State *L) {
-  Guard *guard = check_client(L, 1);
+  Guard *guard = lua_touserdata(L, 1);
   llm_outcome outcome;
   push_helper(L, HELPER_OUTCOME);
   lua_insert(L, 2);
-  lua_call(L, 2, 1); /* stack: client outcome */
-  read_outcome(L, 2, world_now(binding_of(L)->worker->world), &outcome);
+  lua_call(L, 2, 1); /* stack: guard outcome */
+  read_outcome(L, 2, world_now(worker_of(L)->world), &outcome);
   observe_failure(&guard->lease, outcome.reason ? outcome.reason : "cancelled");
   llm_lease_report(&guard->lease, &outcome);
   return 0;
 }
 
-/* The error is on the top, and stays there. */
-static void tell_error(lua_State *L) {
+void outcome_failure(lua_State *L, Guard *guard, int64_t began) {
   luaL_checkstack(L, LUA_MINSTACK, NULL);
-  push_upvalues(L, binding_of(L));
-  lua_pushcclosure(L, tell_failure, 2);
-  lua_pushvalue(L, CLIENT);
+  lua_pushcfunction(L, tell_failure);
+  lua_pushlightuserdata(L, guard);
   lua_pushvalue(L, -3);
-  lua_pushnumber(L, (double)(world_now(binding_of(L)->worker->world) -
-                             (int64_t)lua_tointeger(L, BEGAN)) /
-                        1e9);
+  int64_t now = world_now(worker_of(L)->world);
+  lua_pushnumber(L, (double)(now - began) / 1e9);
   if (lua_pcall(L, 3, 0, 0) != LUA_OK) lua_pop(L, 1);
 }
 
@@ -230,16 +225,15 @@ static int k_generated(lua_State *L, int status, lua_KContext ctx) {
   bool ok = status == LUA_OK || status == LUA_YIELD;
   Guard *guard = find_client(L, CLIENT);
   (void)ctx;
-  if (guard && ok) tell_success(L, guard);
-  if (guard && !ok) tell_error(L);
+  int64_t began = (int64_t)lua_tointeger(L, BEGAN);
+  if (guard && ok) outcome_success(L, guard, began, MESSAGES + 2);
+  if (guard && !ok) outcome_failure(L, guard, began);
   if (ok) return lua_gettop(L) - MESSAGES;
   rethrow_mark(L);
   return lua_error(L);
 }
 
-/* A failure that a provider has told needs no traceback, and a traceback costs
-** more than the request; a bug does. */
-static int keep_of_bugs(lua_State *L) {
+int keep_of_bugs(lua_State *L) {
   return error_kind(L, 1) ? 1 : keep_traceback(L);
 }
 

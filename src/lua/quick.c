@@ -18,9 +18,7 @@
 
 enum { POOL = 1, MODEL, CALLBACK };
 
-/* What check_wait would not object to, and cannot be abandoned. */
-static bool is_own_ground(lua_State *L, const Worker *worker,
-                          const Task *task) {
+bool is_own_ground(lua_State *L, const Worker *worker, const Task *task) {
   if (task->co == L) {
     if (!lua_isyieldable(L)) return false;
   } else if (task != &worker->world->main || L != worker->L ||

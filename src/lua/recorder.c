@@ -212,15 +212,25 @@ static int m_stop(lua_State *L) {
   return 0;
 }
 
-/* (record, meter, seconds, what): a request has ended; `what` is how, as a
-** small integer, for the hash */
-static int m_request(lua_State *L) {
-  Record **record = lua_touserdata(L, 1); /* by the sim's own loop only */
-  Meter *meter = lua_touserdata(L, 2);
-  double seconds = lua_tonumber(L, 3);
-  meter_add(meter, seconds);
+/* `how` a request has ended is a small integer, for the hash: 0 is well. By the
+** scenario's own loop only: the arguments are what they should be. */
+static void add_request(lua_State *L, double seconds, uint64_t how) {
+  Record **record = lua_touserdata(L, 1);
+  meter_add(lua_touserdata(L, 2), seconds);
   record_mix(*record, (uint64_t)(int64_t)(seconds * 1e9));
-  record_mix(*record, (uint64_t)lua_tointeger(L, 4));
+  record_mix(*record, how);
+}
+
+/* (record, meter, started): a request was answered now */
+static int m_served(lua_State *L) {
+  double now = (double)world_now(binding_of(L)->worker->world) / 1e9;
+  add_request(L, now - lua_tonumber(L, 3), 0);
+  return 0;
+}
+
+/* (record, meter, seconds, how): a request has failed */
+static int m_lost(lua_State *L) {
+  add_request(L, lua_tonumber(L, 3), (uint64_t)lua_tointeger(L, 4));
   return 0;
 }
 
@@ -349,7 +359,7 @@ static int m_event(lua_State *L) {
 
 /* (client) -> its lease's number in events, while it is watched */
 static int f_lease_ask(lua_State *L) {
-  lua_pushinteger(L, (lua_Integer)client_guard(L, 1)->lease.holding);
+  lua_pushinteger(L, (lua_Integer)check_client(L, 1)->lease.holding);
   return 1;
 }
 
@@ -367,10 +377,9 @@ void recorder_open(lua_State *L, Binding *b) {
                                            {"summary", m_summary},
                                            {NULL, NULL}};
   static const luaL_Reg record_methods[] = {
-      {"watch", m_watch},     {"drain", m_drain},
-      {"stop", m_stop},       {"hash", m_hash},
-      {"request", m_request}, {"read", m_read},
-      {"event", m_event},     {NULL, NULL}};
+      {"watch", m_watch}, {"drain", m_drain},   {"stop", m_stop},
+      {"hash", m_hash},   {"served", m_served}, {"lost", m_lost},
+      {"read", m_read},   {"event", m_event},   {NULL, NULL}};
   static const luaL_Reg metamethods[] = {{NULL, NULL}};
   static const luaL_Reg record_metamethods[] = {
       {"__gc", record_gc}, {"__close", record_gc}, {NULL, NULL}};

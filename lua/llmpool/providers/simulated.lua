@@ -190,29 +190,35 @@ function Simulated:generate(request, options)
   return text, self:response(request, text, n, reason, first, total)
 end
 
+-- The type of such a client's responses, which are only {request, seconds}.
+local function plain_type(self)
+  local tokens = (#self.reply + 3) // 4
+  return {
+    __index = function(r, key)
+      return Lean.__index({ self, r[1], tokens, r[2], r[2], "stop" }, key)
+    end,
+  }
+end
+
 -- The same where there is nothing but a latency, a reply, and failures by
 -- chance or by the clock: most of a scenario's clients, and its time.
 local function plain_generate(self)
-  local strike, latency, text = self.strike, self.latency, self.reply
-  local tokens = (#text + 3) // 4
-  return function(_, request, options)
-    if options and options.timeout then
-      return Simulated.generate(self, request, options)
-    end
-    if strike then
-      local kind, retry_at = strike(now(), 0)
-      if kind then self:fail(kind, retry_at, self.timeout) end
-    end
-    local seconds = latency and latency(request) or 0
-    if seconds > 0 then sleep(seconds) end
-    return text, setmetatable({ self, request, tokens, seconds, seconds,
-                                "stop" }, Lean)
-  end
+  local odds = self.odds
+  return native.answerer {
+    text = self.reply, type = plain_type(self), latency = self.latency,
+    strike = odds and odds.choose or self.strike,
+    odds = odds and odds.draw, rate = odds and odds.rate,
+    fail = function(kind, retry_at)
+      self:fail(kind, retry_at, self.timeout)
+    end,
+    whole = function(_, ...) return Simulated.generate(self, ...) end,
+  }
 end
 
 local function is_plain(self, config)
   local failures = config.failures or {}
-  return config.lean and type(self.reply) == "string" and not (config.tokens
+  return config.lean and type(self.reply) == "string"
+    and type(config.latency) ~= "function" and not (config.tokens
     or config.first_token or config.per_token or config.timeout
     or config.failure_rate or failures.slow_first or failures.cut
     or failures.limit and failures.limit.tpm)
@@ -249,7 +255,7 @@ local function drawer(value, stream)
 end
 
 local function set_failures(self, failures, stream, account)
-  self.strike = faults.new(failures, stream, account)
+  self.strike, self.odds = faults.new(failures, stream, account)
   self.after = drawer(failures.after, stream "after")
   local slow, cuts = failures.slow_first, failures.cut
   if slow then

@@ -20,6 +20,14 @@ function failure.kind(err)
   return type(kind) == "string" and kind or "error"
 end
 
+--- What each attempt's failure says, looked up when somebody reads it.
+function failure.tell(attempts)
+  for _, attempt in ipairs(attempts) do
+    attempt.message = attempt.message or tostring(attempt.cause)
+  end
+  return attempts
+end
+
 local function sentence(attempt)
   local who = attempt.client and ("%s/%s"):format(attempt.model, attempt.client)
     or attempt.model
@@ -51,7 +59,7 @@ end
 
 --- The error of a request: kind, message, cause (the first), attempts, state.
 function failure.of(attempts, state)
-  local first = attempts[1]
+  local first = failure.tell(attempts)[1]
   local cause = first.cause
   local err = error_object(first.kind, message(attempts))
   if type(cause) == "table" then
@@ -73,7 +81,8 @@ function failure.truncated(run, attempt, cause, pieces)
     for _, name in ipairs(copied) do err[name] = cause[name] end
   end
   err.client, err.model = attempt.client, attempt.model
-  err.cause, err.attempts, err.state = cause, run.attempts, "TRUNCATED"
+  err.cause, err.attempts = cause, failure.tell(run.attempts)
+  err.state = "TRUNCATED"
   err.retryable, err.committed = false, true
   return err
 end

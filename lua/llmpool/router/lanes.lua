@@ -19,17 +19,38 @@ local function each_model(attempt, visit)
   end
 end
 
---- This client failed: others come first from now on.
+--- This client failed: others come first from now on. They lie in one list, a
+-- model and an id and so on.
 function lanes.exclude(r, record)
-  r.bad = r.bad or {}
-  local ids = r.bad[record.model] or {}
-  r.bad[record.model] = ids
-  ids[#ids + 1] = record.client
+  local bad = r.bad
+  if not bad then
+    r.bad = { record.model, record.client }
+    return
+  end
+  bad[#bad + 1] = record.model
+  bad[#bad + 1] = record.client
+end
+
+local function is_asked(attempt, model)
+  local wanted = attempt.model
+  if type(wanted) ~= "table" then return wanted == model end
+  for _, name in ipairs(wanted) do
+    if name == model then return true end
+  end
+  return false
 end
 
 --- The attempt's clients may be asked again.
 function lanes.forgive(r, attempt)
-  if r.bad then each_model(attempt, function(name) r.bad[name] = nil end) end
+  local bad, left = r.bad, {}
+  if not bad then return end
+  for i = 1, #bad, 2 do
+    if not is_asked(attempt, bad[i]) then
+      left[#left + 1] = bad[i]
+      left[#left + 1] = bad[i + 1]
+    end
+  end
+  r.bad = left
 end
 
 local function has(list, id)
@@ -38,33 +59,46 @@ local function has(list, id)
   end
 end
 
+local function is_bad(bad, model, id)
+  for i = 1, #bad, 2 do
+    if bad[i] == model and bad[i + 1] == id then return true end
+  end
+  return false
+end
+
 -- Ids are unique within a model only: one that another model of the attempt has
 -- as well, and that did not fail there, is not excluded.
 local function is_good_elsewhere(r, bad, attempt, model, id)
   if type(attempt.model) ~= "table" then return false end
   for _, name in ipairs(attempt.model) do
-    if name ~= model and not has(bad[name], id) then
+    if name ~= model and not is_bad(bad, name, id) then
       local known, there = pcall(r.router.view.model, r.router.view, name)
       if known and there:client(id) then return true end
     end
   end
+  return false
 end
 
+-- Adds to a list, or begins one, what the attempt would ask of `bad`.
 local function add_bad(r, bad, attempt, list)
-  each_model(attempt, function(model)
-    for _, id in ipairs(bad[model] or {}) do
-      if not is_good_elsewhere(r, bad, attempt, model, id) then
-        list[#list + 1] = id
-      end
+  for i = 1, #bad, 2 do
+    local model, id = bad[i], bad[i + 1]
+    if is_asked(attempt, model)
+      and not is_good_elsewhere(r, bad, attempt, model, id) then
+      list = list or {}
+      list[#list + 1] = id
     end
-  end)
+  end
+  return list
 end
 
--- What the other lanes have in hand, by model.
+-- What the other lanes have in hand.
 local function in_use(r, lane)
   local bad = {}
   for _, other in ipairs(r.lanes) do
-    if other ~= lane and other.client then bad[other.model] = { other.client }
+    if other ~= lane and other.client then
+      bad[#bad + 1] = other.model
+      bad[#bad + 1] = other.client
     end
   end
   return bad
@@ -72,12 +106,13 @@ end
 
 --- The ids that this attempt does not want, or nil.
 function lanes.excluded(r, lane, attempt)
-  if not (attempt.exclude or r.bad or r.lanes) then return nil end
-  local list = {}
-  for _, id in ipairs(attempt.exclude or {}) do list[#list + 1] = id end
-  if r.bad then add_bad(r, r.bad, attempt, list) end
-  if r.lanes then add_bad(r, in_use(r, lane), attempt, list) end
-  return #list > 0 and list or nil
+  local list
+  if attempt.exclude then
+    list = table.move(attempt.exclude, 1, #attempt.exclude, 1, {})
+  end
+  if r.bad then list = add_bad(r, r.bad, attempt, list) end
+  if r.lanes then list = add_bad(r, in_use(r, lane), attempt, list) end
+  return list
 end
 
 --- Whether the attempt has a client that was not tried and can come.

@@ -81,7 +81,7 @@ function reload.from(router, path)
   if not ok then return refuse(router, path, err) end
   -- of two new ones in a row the one before both is the good one
   if not router.trial then router.good = router.policy end
-  router.policy, router.path = policy, path
+  router.policy, router.path, router.settled = policy, path, nil
   router.trial = router.probation > 0 and router.probation or nil
   tell(router, { event = "reloaded", path = path,
                  policy = policies.name(policy) })
@@ -101,6 +101,7 @@ function reload.failed(router, err, why)
   if not good then return nil end
   if router.trial then
     router.policy, router.trial, router.good = good, nil, nil
+    router.settled = nil
     tell(router, { event = "rolled_back", path = router.path, reason = why,
                    message = tostring(err), policy = policies.name(good) })
   end
@@ -112,6 +113,7 @@ end
 --- Follows a file from now on. Returns true, or nil and why not: it is followed
 -- all the same.
 function reload.watch(router, path, every)
+  router.settled = nil
   router.watching = { path = path, every = every, next = native.now() + every,
                       text = read(path) }
   return reload.from(router, path)

@@ -66,8 +66,14 @@ end
 
 run.outcome = outcome
 
+--- The record of an attempt, with room for all that is noted of it.
+function run.record(number, started, model, client)
+  return { number = number, started = started, model = model, client = client,
+           kind = nil, cause = nil, seconds = nil, state = nil }
+end
+
 local function note_failure(r, record, err)
-  record.kind, record.cause, record.message = kind_of(err), err, tostring(err)
+  record.kind, record.cause = kind_of(err), err
   record.seconds = now() - record.started
   record.state = r.state
   if type(err) == "table" then record.retry_at = err.retry_at end
@@ -77,7 +83,7 @@ local function note_failure(r, record, err)
     r.router:_emit { event = "attempt_failed", request = r.id, time = now(),
                     model = record.model, client = record.client,
                     attempt = record.number, kind = record.kind,
-                    message = record.message }
+                    message = tostring(err) }
   end
   outcome(r, record, false)
 end
@@ -162,14 +168,38 @@ local function no_client(attempt, record, err)
   return false, record, err
 end
 
+-- Whether nobody is told of an attempt while it is made.
+local function is_unwatched(r)
+  local made, router = r.plan, r.router
+  return not (r.lanes or router.listening or router.take or made.on_attempt
+    or made.on_done)
+end
+
+-- All of an attempt in one call into C (src/lua/attempt.c). Returns what
+-- `generate` does; or nil, and nothing was done: it takes more than that.
+local function at_once(r, attempt, record, ask)
+  local ok, a, b, id = native.attempt(r.router.view, attempt.model, r.request,
+    ask)
+  if ok == nil then return nil end
+  if not ok and not b then return no_client(attempt, record, a) end
+  enter(r, "CONNECTED", record)
+  if ok then return true, a, b end
+  record.model, record.client = b, id
+  return false, record, a
+end
+
 -- One whole answer. Returns true, text, response, or false, the record and the
 -- error.
 local function generate(r, lane, attempt, record)
   local started = record.started
   local left = time_left(r, attempt, started)
   if left == 0 then return no_client(attempt, record, r:too_late()) end
-  local client <close>, err = acquire(r, attempt.model,
-    ask_for(r, lane, attempt, left))
+  local ask = ask_for(r, lane, attempt, left)
+  if not (left or attempt.first or attempt.idle) and is_unwatched(r) then
+    local ok, a, b = at_once(r, attempt, record, ask)
+    if ok ~= nil then return ok, a, b end
+  end
+  local client <close>, err = acquire(r, attempt.model, ask)
   if not client then return no_client(attempt, record, err) end
   record.model, record.client = client.model, client.id
   lane.model, lane.client = record.model, record.client
@@ -212,6 +242,7 @@ local function pause(r, lane, attempt, record, verdict)
   return fits(r, attempt, seconds) and seconds or nil
 end
 
+-- Whether the same attempt is made again, when its wait is over.
 local function retry(r, lane, attempt, record, verdict)
   if verdict.moves and lanes.has_other(r, lane, attempt) then return true end
   if lane.tries >= attempt.retries then return false end
@@ -262,7 +293,7 @@ end
 
 -- Failures that say that nothing will ever come are the caller's to see.
 local function try(r, lane, attempt)
-  local record = { number = r.tried + 1, started = now() }
+  local record = run.record(r.tried + 1, now())
   r.tried = record.number
   enter(r, "QUEUED", record)
   local step = r.streams and source.open or generate

@@ -1,8 +1,9 @@
 -- callers.lua: the callers of a simulated run: tasks that send what the traffic
 -- says, one request after the other. One idea: a caller that has its answer
--- waits for work in a crew, and whoever has just begun calls the next one for
--- the next instant; so there are as many tasks as requests at a time, and a
--- request makes none. It counts how each ended and judges nothing.
+-- waits for work in the crew of its source, and whoever has just begun calls
+-- the next one for the next instant; so there are as many tasks as requests at
+-- a time, and a request makes none. It counts how each ended and judges
+-- nothing.
 
 local native = require "llmpool.native"
 
@@ -18,8 +19,7 @@ Callers.__index = Callers
 local function tenant_of(self, name)
   local tenant = self.tenants[name]
   if not tenant then
-    tenant = { name = name, requests = 0, served = 0, cost = 0,
-               meter = native.meter() }
+    tenant = { name = name, failed = 0, cost = 0, meter = native.meter() }
     self.tenants[name] = tenant
   end
   return tenant
@@ -50,8 +50,9 @@ local function fatal(err)
     or err.kind == "deadlock" or err.kind == "error"
 end
 
-local function failed(self, err, seconds)
+local function failed(self, tenant, err, seconds)
   if fatal(err) then error(err, 0) end
+  tenant.failed = tenant.failed + 1
   local kind = err.kind
   if not self.codes[kind] then
     self.kinds[#self.kinds + 1] = kind
@@ -59,7 +60,7 @@ local function failed(self, err, seconds)
     self.failed[kind] = 0
   end
   self.failed[kind] = self.failed[kind] + 1
-  self.record:request(self.lost, seconds, self.codes[kind])
+  self.record:lost(self.lost, seconds, self.codes[kind])
 end
 
 local function stream_all(self, router, request, options)
@@ -75,138 +76,113 @@ local function stream_all(self, router, request, options)
   return nil, stream.response
 end
 
--- A function (make, options_of, arrival) that sends one request of the source.
--- It is made once and called for every request: what does not change lies in
--- its upvalues, and what does not vary - make, options_of - is no function.
-local function server(self, source)
-  local router, generate = self.router, self.generate
-  local record, record_request = self.record, self.record.request
-  local tally, streams, trace = source.tally, source.streams, self.trace
-  local counts_tokens = self.counts_tokens
-  if streams then
-    generate = function(r, request, options)
-      return stream_all(self, r, request, options)
-    end
+-- A function (router, request, options) -> whether it went well, and what came.
+local function sender(self, source)
+  local router = self.router
+  if not source.streams then return router._try end
+  return function(_, request, options)
+    return pcall(stream_all, self, router, request, options)
   end
-  return function(make, options_of, arrival)
+end
+
+-- A function (make, options_of, started, arrival) that sends one request of the
+-- source. It is made once and called for every request: what does not change
+-- lies in its upvalues, and what does not vary - make, options_of - is no
+-- function.
+local function server(self, source, make_of, options_of_it)
+  local router, send, trace = self.router, sender(self, source), self.trace
+  local record, served = self.record, self.record.served
+  local tally, counts_tokens = source.tally, self.counts_tokens
+  local makes = type(make_of) == "function"
+  local chooses = type(options_of_it) == "function"
+  return function(make, options_of, started, arrival)
     local n = self.requests + 1
     self.requests = n
     local request, options = make, options_of
-    if type(make) == "function" then request = make(n, arrival) end
-    if type(options) == "function" then options = options_of(arrival) end
+    if makes then request = make(n, arrival) end
+    if chooses then options = options_of(arrival) end
     local tenant = tally or tenant_of(self, options and options.tenant or "")
-    local started = now()
-    local ok, text, response = pcall(generate, router, request, options)
-    local seconds = now() - started
-    tenant.requests = tenant.requests + 1
+    local ok, text, response = send(router, request, options)
     if ok then
-      tenant.served = tenant.served + 1
-      record_request(record, tenant.meter, seconds, 0)
+      served(record, tenant.meter, started)
       if counts_tokens and response then charge(self, tenant, response) end
     else
-      failed(self, text, seconds)
+      failed(self, tenant, text, now() - started)
     end
     if trace then
-      trace(source, started, seconds, request, options, ok, text, response)
+      trace(source, started, now() - started, request, options, ok, text,
+        response)
     end
   end
+end
+
+-- What a caller sends, and how: the source's server knows its first caller.
+local function kit_of(self, source, number)
+  local make, options, think = source.caller(number)
+  source.serve = source.serve or server(self, source, make, options)
+  return source.serve, make, options, think
 end
 
 -- ---- open traffic: arrivals come, whoever waits -----------------------------
 
-local function retire(self)
-  self.open = self.open - 1
-  if self.open == 0 then self.crew:close() end
-end
-
 local caller
 
--- A function that sees that somebody is there at the next arrival.
-local function launcher(self, source)
-  local next_arrival, to, most = source.next, source.to, source.most
-  local crew, call, jobs = self.crew, self.crew.call, self.jobs
-  local sent = 0
-  return function()
-    local at, arrival = next_arrival(to)
-    sent = sent + 1
-    if not at or at >= to or most and sent > most then return retire(self) end
-    source.arrival = arrival
-    local number = call(crew, at)
-    if number then
-      jobs[number] = source
-      return
-    end
-    number = #jobs + 1
-    jobs[number] = source
-    self.scope:spawn(caller, self, number, at)
+-- Serves its first request at the instant `at`, and then whatever it is called
+-- for. Its own begins with a call for the next: `more` is a time at which
+-- nobody is idle.
+function caller(self, source, at)
+  local serve, make, options = kit_of(self, source)
+  local crew, wait = source.crew, source.crew.wait
+  local started, more, arrival = crew:wait_until(at)
+  while started do
+    if more then self.scope:spawn(caller, self, source, more) end
+    serve(make, options, started, arrival)
+    started, more, arrival = wait(crew)
   end
-end
-
--- What this caller sends for a source: mostly the same as for the last one.
-local function kit_of(kits, source)
-  local kit = kits[source]
-  if not kit then
-    kit = table.pack(source.caller())
-    kits[source] = kit
-  end
-  return kit[1], kit[2]
-end
-
-function caller(self, number, at)
-  local crew, jobs, wait = self.crew, self.jobs, self.crew.wait
-  local kits, last, make, options
-  crew:wait_until(at)
-  repeat
-    local source = jobs[number]
-    local arrival = source.arrival
-    if arrival then source.arrival = nil end
-    source.launch()
-    if source ~= last then
-      if not last then
-        make, options = source.caller()
-      else
-        kits = kits or {}
-        make, options = kit_of(kits, source)
-      end
-      last = source
-    end
-    source.serve(make, options, arrival)
-  until not wait(crew, number)
 end
 
 -- ---- closed traffic: each caller thinks, asks, and waits for its answer -----
 
 local function regular(self, source, number)
-  local make, options_of, think = source.caller(number)
+  local serve, make, options_of, think = kit_of(self, source, number)
   local from = source.spec.from or 0
   if from > now() then sleep(from - now()) end
   while true do
     if think then sleep(think()) end
     source.sent = source.sent + 1
-    if now() >= source.to or source.most and source.sent > source.most then
+    local started = now()
+    if started >= source.to or source.most and source.sent > source.most then
       break
     end
-    local before = now()
-    source.serve(make, options_of)
+    serve(make, options_of, started)
     -- nothing has taken time: an endless loop would stand still
-    if not think and now() == before then sleep(0.001) end
+    if not think and now() == started then sleep(0.001) end
   end
-  retire(self)
 end
 
 -- ---- all of them ------------------------------------------------------------
 
 --- @param options table: router, record, prices, scope, trace
 function callers.new(options)
-  local router = options.router
   return setmetatable({
-    router = router, generate = router.generate, record = options.record,
-    scope = options.scope, trace = options.trace, prices = options.prices,
-    counts_tokens = options.counts_tokens, crew = native.crew(), jobs = {},
-    tenants = {}, kinds = {}, codes = {}, failed = {}, requests = 0, open = 0,
-    cost = 0, prompt_tokens = 0, completion_tokens = 0, lost = native.meter(),
-    first = native.meter(),
+    router = options.router, record = options.record, scope = options.scope,
+    trace = options.trace, prices = options.prices,
+    counts_tokens = options.counts_tokens, tenants = {}, kinds = {},
+    codes = {}, failed = {}, requests = 0, cost = 0, prompt_tokens = 0,
+    completion_tokens = 0, lost = native.meter(), first = native.meter(),
   }, Callers)
+end
+
+local function start(self, source)
+  if source.kind == "closed" then
+    for i = 1, source.callers do
+      self.scope:spawn(regular, self, source, i)
+    end
+    return
+  end
+  source.crew = native.crew(source.next, source.to, source.most)
+  local first = source.crew:call()
+  if first then self.scope:spawn(caller, self, source, first) end
 end
 
 --- Begins to send what the sources say; the scope ends when all is answered.
@@ -215,21 +191,8 @@ function Callers:start(sources)
     if source.kind ~= "replay" then
       source.tally = tenant_of(self, source.tenant or "")
     end
-    self.open = self.open + (source.kind == "closed" and source.callers or 1)
   end
-  for _, source in ipairs(sources) do
-    source.serve = server(self, source)
-    source.launch = launcher(self, source)
-  end
-  for _, source in ipairs(sources) do
-    if source.kind == "closed" then
-      for i = 1, source.callers do
-        self.scope:spawn(regular, self, source, i)
-      end
-    else
-      source.launch()
-    end
-  end
+  for _, source in ipairs(sources) do start(self, source) end
 end
 
 return callers

@@ -85,11 +85,12 @@ local function tenants_of(calls)
   for name, tenant in pairs(calls.tenants) do
     names[#names + 1] = name
     local latency = tenant.meter:summary()
+    local served, failed = latency.count, tenant.failed
+    local requests = served + failed
     tenants[name == "" and "default" or name] = {
-      requests = tenant.requests, served = tenant.served,
-      failed = tenant.requests - tenant.served, latency = latency,
-      served_rate = tenant.requests > 0 and tenant.served / tenant.requests
-        or 0, cost = tenant.cost,
+      requests = requests, served = served, failed = failed, latency = latency,
+      served_rate = requests > 0 and served / requests or 0,
+      cost = tenant.cost,
     }
   end
   table.sort(names)
@@ -116,12 +117,8 @@ local function latency_of(calls)
   local names = {}
   for name in pairs(calls.tenants) do names[#names + 1] = name end
   table.sort(names)
-  local served = 0
-  for _, name in ipairs(names) do
-    all:merge(calls.tenants[name].meter)
-    served = served + calls.tenants[name].served
-  end
-  return all:summary(), served
+  for _, name in ipairs(names) do all:merge(calls.tenants[name].meter) end
+  return all:summary()
 end
 
 --- The report of a run that has ended.
@@ -129,7 +126,8 @@ end
 -- record), hash, seconds, slots, wall
 function report.of(run)
   local calls, read, seconds = run.calls, run.read, run.seconds
-  local latency, served = latency_of(calls)
+  local latency = latency_of(calls)
+  local served = latency.count
   local models, queue = models_of(read, seconds)
   local tenants, fairness = tenants_of(calls)
   local requests = calls.requests

@@ -147,11 +147,7 @@ local when = {}
 
 function when.poisson(source, stream)
   local gap = native.draw(stream "arrivals", "exponential", 1 / source.rate)
-  local at = source.from or 0
-  return function()
-    at = at + gap()
-    return at
-  end
+  return native.sums(gap, source.from or 0)
 end
 
 function when.constant(source)
@@ -305,7 +301,8 @@ local function options_maker(source, keys)
 end
 
 --- A source, ready to run: next(horizon) -> instant, arrival; for "closed"
--- callers, and think(caller) -> a function that draws.
+-- callers; and caller([number]) -> what a caller sends, its options, and a
+-- function that draws how long it thinks.
 -- @param number integer: which of the scenario's it is
 function traffic.source(source, number)
   local prefix = ("traffic/%d/"):format(number)

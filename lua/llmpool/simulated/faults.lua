@@ -98,15 +98,18 @@ local function chooser_of(t)
   return kinds.chooser(t.kinds or t.kind or "server")
 end
 
--- By chance alone, as most are.
+-- By chance alone, as most are: also as odds, for whoever draws by itself and
+-- asks `choose` only when it has struck.
 local function by_chance(rate, choose, chance)
   return function()
     if chance() < rate then return choose(chance()) end
-  end
+  end, { draw = chance, rate = rate,
+         choose = function() return choose(chance()) end }
 end
 
 --- What a client's failures say, as a function
--- (now, tokens) -> nil, or the kind and retry_at
+-- (now, tokens) -> nil, or the kind and retry_at; and its odds, where there is
+-- nothing but plain chance: draw, rate, choose
 -- @param t table: the checked field `failures`
 -- @param stream function (purpose) -> a stream of chance
 -- @param account table: what the places of one key share

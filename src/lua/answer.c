@@ -1,0 +1,154 @@
+/*
+** answer.c - what most simulated clients do with a request: they fail by
+** chance, or wait and give their reply.
+**
+** One idea: it is the method generate of a client that has nothing but a
+** latency, a reply and failures, as one C function, since a simulated request
+** is little else. What fails and how is told by Lua (simulated/faults.lua); a
+** client with more to it, and a call with a timeout, is Lua's altogether
+** (providers/simulated.lua).
+*/
+#include "binding.h"
+
+#include "../runtime/scheduler.h"
+#include "chance.h"
+
+typedef struct Answer {
+  const Draw *odds; /* of failing; or NULL */
+  double rate;
+  const Draw *latency; /* or NULL: upvalue LATENCY, a function; or at once */
+} Answer;
+
+/* upvalues: binding shelf answer text type fail whole strike draws... */
+enum { ANSWER = 3, TEXT, TYPE, FAIL, WHOLE, STRIKE, ODDS, LATENCY };
+#define UP(n) lua_upvalueindex(n)
+
+static int k_over(lua_State *L, int status, lua_KContext ctx) {
+  (void)status;
+  (void)ctx;
+  return lua_gettop(L);
+}
+
+/* stack: client request seconds; the response is read by its type's __index */
+static int push_answer(lua_State *L) {
+  lua_pushvalue(L, UP(TEXT));
+  lua_createtable(L, 2, 0);
+  lua_pushvalue(L, 2);
+  lua_rawseti(L, -2, 1);
+  lua_pushvalue(L, 3);
+  lua_rawseti(L, -2, 2);
+  lua_pushvalue(L, UP(TYPE));
+  lua_setmetatable(L, -2);
+  return 2;
+}
+
+static int k_waited(lua_State *L, int status, lua_KContext ctx) {
+  Worker *worker = binding_of(L)->worker;
+  Task *task = worker->current;
+  bool due = task->timer.index == 0;
+  (void)status;
+  if (!due && task_is_cancelled(task)) timer_stop(task->world, &task->timer);
+  check_cancel(L, task);
+  return due ? push_answer(L) : task_park(L, worker, WAIT_SLEEP, ctx, k_waited);
+}
+
+/* stack: client request seconds */
+static int wait(lua_State *L) {
+  Worker *worker = binding_of(L)->worker;
+  int64_t span = check_seconds(L, 3, 3, "a latency");
+  Task *task = check_wait(L, worker);
+  if (span == 0)
+    task_enqueue(task);
+  else if (!task_set_deadline(task,
+                              llm_time_after(world_now(task->world), span)))
+    return luaL_error(L, "not enough memory");
+  return task_park(L, worker, WAIT_SLEEP, 0, k_waited);
+}
+
+/* Pushes what there is to fail with, kind and time to come back; or nothing. */
+static bool strikes(lua_State *L, const Answer *answer) {
+  if (answer->odds && draw_next(answer->odds) >= answer->rate) return false;
+  if (lua_isnil(L, UP(STRIKE))) return false;
+  lua_pushvalue(L, UP(STRIKE));
+  lua_pushnumber(L, (double)world_now(binding_of(L)->worker->world) / 1e9);
+  lua_call(L, 1, 2);
+  if (lua_toboolean(L, -2)) return true;
+  lua_pop(L, 2);
+  return false;
+}
+
+static void push_latency(lua_State *L) {
+  lua_pushvalue(L, UP(LATENCY));
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    lua_pushnumber(L, 0);
+  } else {
+    lua_call(L, 0, 1);
+  }
+}
+
+static bool has_timeout(lua_State *L) {
+  if (lua_isnoneornil(L, 3)) return false;
+  bool has = lua_getfield(L, 3, "timeout") != LUA_TNIL;
+  lua_pop(L, 1);
+  return has;
+}
+
+/* (client, request, options) -> text, response; raises as the client fails */
+static int f_answer(lua_State *L) {
+  const Answer *answer = lua_touserdata(L, UP(ANSWER));
+  if (has_timeout(L)) {
+    lua_pushvalue(L, UP(WHOLE));
+    lua_insert(L, 1);
+    lua_callk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, k_over);
+    return lua_gettop(L);
+  }
+  lua_settop(L, 2);
+  if (strikes(L, answer)) {
+    lua_pushvalue(L, UP(FAIL));
+    lua_insert(L, 3);
+    lua_callk(L, 2, 0, 0, k_over);
+    return 0;
+  }
+  if (answer->latency)
+    lua_pushnumber(L, draw_next(answer->latency));
+  else
+    push_latency(L);
+  return lua_tonumber(L, 3) > 0 ? wait(L) : push_answer(L);
+}
+
+/* Pushes a field of the table at 1 and returns the draw that it is, or NULL. */
+static const Draw *push_draw(lua_State *L, const char *name) {
+  lua_getfield(L, 1, name);
+  return draw_of(L, -1);
+}
+
+/* ({text, type, fail, whole, strike, odds, rate, latency}) -> the method:
+**   type     the metatable of responses {request, seconds}
+**   fail     function (kind, retry_at) that waits and raises
+**   whole    function (client, request, options) for a call with a timeout
+**   strike   function (now) -> nil, or kind and retry_at; asked every time, or
+**            only as often as odds, a draw from 0 to 1, are below rate
+**   latency  a function () -> seconds, which does not wait; best a draw */
+static int f_answerer(lua_State *L) {
+  static const char *const names[] = {"text", "type", "fail", "whole",
+                                      "strike"};
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  push_upvalues(L, binding_of(L));
+  Answer *answer = lua_newuserdatauv(L, sizeof *answer, 0);
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    lua_getfield(L, 1, names[i]);
+  answer->odds = push_draw(L, "odds");
+  answer->latency = push_draw(L, "latency");
+  lua_getfield(L, 1, "rate");
+  answer->rate = lua_tonumber(L, -1);
+  lua_pop(L, 1);
+  lua_pushcclosure(L, f_answer, LATENCY);
+  return 1;
+}
+
+void answer_open(lua_State *L, Binding *b) {
+  static const luaL_Reg functions[] = {{"answerer", f_answerer}, {NULL, NULL}};
+  set_functions(L, b, functions);
+}
