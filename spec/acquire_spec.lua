@@ -57,6 +57,65 @@ describe("acquire", function()
     ledger.settled(pool)
   end)
 
+  -- A name that is kept says nothing of the next lease, and does not keep it.
+  it("forgotten, ends by the collector, whatever is kept of older ones",
+     function()
+    local pool = surface.pool()
+    local kept = {}
+    for round = 1, 3 do
+      do
+        local client <close> = pool:acquire "m"
+        kept[round] = client
+      end
+      do local _ = pool:acquire "m" end
+      collectgarbage()
+      collectgarbage()
+      warned.of 'client a of "m" was never returned'
+      assert.equal(round, pool:stats("m").leaked)
+      ledger.settled(pool)
+    end
+    assert.equal("client (returned)", tostring(kept[1]))
+  end)
+
+  it("forgotten by the hundred, each ends by the collector", function()
+    local clients = {}
+    for i = 1, 150 do clients[i] = { id = "key-" .. i, generate = print } end
+    local pool = llmpool.new()
+    pool:register_model("m", clients)
+    for round = 1, 3 do
+      local some = {}
+      for i = 1, 150 do some[i] = pool:acquire "m" end
+      for i = 1, 75 do some[i]:release() end
+      some = nil -- luacheck: ignore
+      collectgarbage()
+      collectgarbage()
+      warned.take()
+      assert.equal(75 * round, pool:stats("m").leaked)
+      ledger.settled(pool)
+    end
+  end)
+
+  -- Of the same length, on the same line: only the names differ.
+  it("forgotten, is told with the place of its own chunk", function()
+    local pool = surface.pool()
+    local deep = ("d/"):rep(40)
+    for _, name in ipairs { "@one.lua", "@two.lua", "=one.lua", "=(one)ua",
+                            "@/a/" .. deep .. "x.lua",
+                            "@/b/" .. deep .. "x.lua",
+                            "@/b/" .. deep .. "y.lua" } do
+      local take = assert(load("local pool = ... do local _ = " ..
+        "pool:acquire 'm' end", name))
+      for _ = 1, 2 do
+        take(pool)
+        collectgarbage()
+        collectgarbage()
+        local short = debug.getinfo(take, "S").short_src
+        warned.of("taken at " .. short:gsub("%p", "%%%0") .. ":1")
+      end
+    end
+    ledger.settled(pool)
+  end)
+
   it("without a client is nil and an error, which is a sentence", function()
     local pool = surface.pool()
     local held <close> = pool:acquire "m" -- luacheck: ignore

@@ -71,18 +71,25 @@ void llm_sem_destroy(llm_sem *sem);
 
 void llm_sem_release_slow(llm_sem *sem);
 
+/* One RMW of the word, from *word to next. False: *word is what it is now, or
+** the exchange failed for no reason. */
+static inline bool llm_word_swap(llm_sem *sem, uint64_t *word, uint64_t next) {
+  llm_chaos();
+  if (llm_is_alone()) {
+    atomic_store_explicit(&sem->word, next, memory_order_relaxed);
+    return true;
+  }
+  return atomic_compare_exchange_weak_explicit(
+      &sem->word, word, next, memory_order_acq_rel, memory_order_acquire);
+}
+
 /* A free permit now, or false. Fails while anybody is in line, though a permit
 ** may be free for a moment, and while closed or paused. */
 static inline bool llm_sem_try(llm_sem *sem) {
   llm_chaos();
   uint64_t word = atomic_load_explicit(&sem->word, memory_order_relaxed);
-  while ((word & LLM_SEM_FLAGS) == 0 && word != 0) {
-    llm_chaos();
-    if (atomic_compare_exchange_weak_explicit(
-            &sem->word, &word, word - LLM_SEM_PERMIT, memory_order_acq_rel,
-            memory_order_acquire))
-      return true;
-  }
+  while ((word & LLM_SEM_FLAGS) == 0 && word != 0)
+    if (llm_word_swap(sem, &word, word - LLM_SEM_PERMIT)) return true;
   return false;
 }
 
@@ -106,13 +113,9 @@ static inline bool llm_sem_release_fast(llm_sem *sem) {
   llm_chaos();
   uint64_t word = atomic_load_explicit(&sem->word, memory_order_relaxed);
   while ((word & LLM_SEM_FLAGS) == 0) {
-    llm_chaos();
-    if (atomic_compare_exchange_weak_explicit(
-            &sem->word, &word, word + LLM_SEM_PERMIT, memory_order_acq_rel,
-            memory_order_acquire)) {
-      LLM_SEM_SUSPECT(sem, word);
-      return true;
-    }
+    if (!llm_word_swap(sem, &word, word + LLM_SEM_PERMIT)) continue;
+    LLM_SEM_SUSPECT(sem, word);
+    return true;
   }
   return false;
 }

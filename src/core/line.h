@@ -30,13 +30,6 @@ static inline uint64_t llm_word_load(llm_sem *sem) {
   return atomic_load_explicit(&sem->word, memory_order_acquire);
 }
 
-/* False: it is `word` now, or failed for no reason. */
-static inline bool llm_word_swap(llm_sem *sem, uint64_t *word, uint64_t next) {
-  llm_chaos();
-  return atomic_compare_exchange_weak_explicit(
-      &sem->word, word, next, memory_order_acq_rel, memory_order_acquire);
-}
-
 static inline bool llm_group_is_over(const struct llm_group *group) {
   return atomic_load_explicit(&group->winner, memory_order_acquire) != NULL;
 }

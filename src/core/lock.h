@@ -10,6 +10,7 @@
 #ifndef LLM_LOCK_H
 #define LLM_LOCK_H
 
+#include "alone.h"
 #include "debug.h"
 #include "futex.h"
 
@@ -61,13 +62,20 @@ static inline void llm_lock_destroy(llm_lock *lock) {
 static inline void llm_lock_enter(llm_lock *lock) {
   uint32_t free = 0;
   llm_chaos();
-  if (!atomic_compare_exchange_strong_explicit(
-          &lock->word, &free, 1, memory_order_acquire, memory_order_relaxed))
+  if (llm_is_alone()) {
+    LLM_CHECK(atomic_load(&lock->word) == 0, "a lock is taken twice");
+    atomic_store_explicit(&lock->word, 1, memory_order_relaxed);
+  } else if (!atomic_compare_exchange_strong_explicit(&lock->word, &free, 1,
+                                                      memory_order_acquire,
+                                                      memory_order_relaxed)) {
     llm_lock_enter_slow(lock);
+  }
 }
 
 static inline void llm_lock_leave(llm_lock *lock) {
-  if (atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2)
+  if (llm_is_alone())
+    atomic_store_explicit(&lock->word, 0, memory_order_relaxed);
+  else if (atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2)
     llm_futex_wake_one(&lock->word);
   llm_chaos();
 }

@@ -10,7 +10,7 @@
 **
 ** The stack is that of lease.c, with the request where get_client has its
 ** callback:
-**   1 view  2 model  3 request  4 options, later the holder  5 holder or nil
+**   1 view  2 model  3 request  4 options  5 holder or nil
 **   6 when it began  7 whether generate tells of itself  8 message handler
 */
 #include "binding.h"
@@ -145,7 +145,6 @@ static int generate_by_name(lua_State *L) {
 
 int attempt_serve(lua_State *L, Guard *guard) {
   Binding *b = binding_of(L);
-  copy_holder(L, guard);
   name_guard(b, guard, NULL);
   lua_pushinteger(L, (lua_Integer)world_now(b->worker->world));
   lua_pushboolean(L, 0);
@@ -178,5 +177,5 @@ static int f_attempt(lua_State *L) {
 
 void attempt_open(lua_State *L, Binding *b) {
   static const luaL_Reg functions[] = {{"attempt", f_attempt}, {NULL, NULL}};
-  set_functions(L, b, functions);
+  set_lenders(L, b, functions);
 }

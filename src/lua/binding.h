@@ -32,25 +32,30 @@ typedef struct LuaPool LuaPool;
 typedef struct Guard Guard;
 typedef struct Events Events;
 
-#define KEEP_HOLDERS 64 /* ended ones, for reuse */
+#define KEEP_HOLDERS 64 /* that many are used again */
 
+/* A holder that is used again has a place on the shelf, an array with weak
+** values, for as long as it lives: so nothing of Lua's need be written when it
+** is taken or put back, and one that is being collected cannot be taken. */
 typedef struct Holder {
   Guard *guard;  /* NULL: none */
+  uint8_t place; /* on the shelf; 0: none */
+  bool is_taken; /* its place is not among the free ones */
   bool detached; /* owned by a client from acquire: the slot's close is mute */
-  bool is_over;  /* its finalizer has run */
 } Holder;
 
 struct Binding {
   Worker *worker;
-  LuaPool *pools;              /* open in this state */
-  Events *events;              /* those that call back */
-  struct GuardBlock *blocks;   /* of all guards, the youngest first */
-  Guard *free;                 /* guards without a lease */
-  uint64_t serial;             /* of the last lease */
-  Holder *shelf[KEEP_HOLDERS]; /* the holders on the shelf */
-  int cached;                  /* holders on the shelf, the 2nd upvalue */
-  bool has_spare;              /* a client lies there that names nothing yet */
-  const LuaPool *recent;       /* the pool that was last asked; or NULL */
+  LuaPool *pools;                /* open in this state */
+  Events *events;                /* those that call back */
+  struct GuardBlock *blocks;     /* of all guards, the youngest first */
+  Guard *free;                   /* guards without a lease */
+  uint64_t serial;               /* of the last lease */
+  Holder *holders[KEEP_HOLDERS]; /* by place on the shelf, while it is there */
+  uint8_t places[KEEP_HOLDERS];  /* free ones: of no holder that is taken */
+  int free_places;
+  bool has_spare;        /* a client lies there that names nothing yet */
+  const LuaPool *recent; /* the pool that was last asked; or NULL */
   const void *pool_type, *client_type; /* metatables, for quick checks */
   const void *view_types[3];           /* of a view, its models and clients */
   struct Past *pasts;                  /* simulations that were (simulate.c) */
@@ -124,31 +129,34 @@ typedef struct LuaSpec {
   _Atomic uint32_t refs;
 } LuaSpec;
 
-/* Every function of ours has two upvalues: the binding, and the shelf, whose
-** user values are holders that wait for reuse, a client that waits for its
-** lease, and the clients' metatable. (A table would do; its fields take twice
-** as long to reach.) */
+/* Every function of ours has two upvalues: the binding, and a userdata whose
+** user values are what is reached for often. (A table would do; its fields
+** take longer to reach.) Those that lend have two more: the shelf of holders,
+** and the clients' metatable. */
 static inline Binding *binding_of(lua_State *L) {
   return (Binding *)lua_touserdata(L, lua_upvalueindex(1));
 }
-#define SHELF lua_upvalueindex(2)
-#define CLIENT_META (KEEP_HOLDERS + 1) /* where the clients' metatable lies */
-#define SPARE_CLIENT (KEEP_HOLDERS + 2)
-#define INSTANCES (KEEP_HOLDERS + 3) /* the table of client.c's */
-#define SHELF_SIZE INSTANCES
+#define AT_HAND lua_upvalueindex(2)
+#define SHELF lua_upvalueindex(3)
+#define CLIENT_META lua_upvalueindex(4)
+enum {
+  SPARE_CLIENT = 1, /* a client that waits for its lease */
+  INSTANCES,        /* the table of client.c's */
+  AT_HAND_SIZE = INSTANCES
+};
 
 /* lease.c */
-int f_get_client(lua_State *L);
-int f_acquire(lua_State *L);
-int f_upkeep(lua_State *L);
-int f_acquire_inside(lua_State *L);
+/* Sets functions that lend, with all four upvalues, into the table on the top.
+*/
+void set_lenders(lua_State *L, Binding *binding, const luaL_Reg *functions);
+/* Sets those of lease.c; stack: the table of C's functions, ..., the
+** pools' methods. [-0, +0, m] */
+void leases_open(lua_State *L, Binding *binding, int functions);
 /* Asks a model, that no wait is barred from, with the stack of lease.c; what
 ** comes of it is returned. */
 int ask_model(lua_State *L, Guard *guard, llm_model *model);
 /* What was called with the client is over: gives it back, and the guard. */
 void end_lending(lua_State *L, Guard *guard);
-/* Before such a call: what end_lending keeps the holder by. */
-void copy_holder(lua_State *L, const Guard *guard);
 
 /* attempt.c: for the stack of lease.c with a request in it */
 int attempt_serve(lua_State *L, Guard *guard);
@@ -231,13 +239,14 @@ static inline void hold_guard(Holder *holder, Guard *guard) {
   holder->guard = guard;
   guard->holder = holder;
 }
-/* Pushes a holder of nothing; a new one, in any C function. */
+/* Pushes the shelf, a table for holders. */
+void push_shelf(lua_State *L);
+/* Pushes a holder of nothing; for functions that lend. */
 Holder *push_holder(lua_State *L, Binding *binding);
+/* A new one without a place on the shelf, in any C function. */
 Holder *new_holder(lua_State *L);
-/* False: the collector has it, and its finalizer is still to come. */
-bool holder_is_alive(lua_State *L, const Holder *holder);
-/* Keeps it, at stack index `index`, for reuse: no slot to be closed has it. */
-void recycle_holder(lua_State *L, Binding *binding, Holder *holder, int index);
+/* It holds nothing and may be used again: no slot to be closed has it. */
+void put_holder(Binding *binding, Holder *holder);
 
 /* failure.c */
 /* Pushes the error object for a lease that FAILED; the value at `cause` (0:
@@ -259,7 +268,7 @@ typedef struct Client {
   uint64_t serial;
   uint64_t model; /* its uid: whom a second release is counted to */
 } Client;
-/* Pushes one that names nothing yet; needs our two upvalues. */
+/* Pushes one that names nothing yet; for functions that lend. */
 Client *new_client(lua_State *L, int user_values);
 /* The same in any C function, a little slower. */
 Client *new_client_anywhere(lua_State *L, int user_values);

@@ -25,7 +25,7 @@ static Client *new_name(lua_State *L, int user_values) {
 
 Client *new_client(lua_State *L, int user_values) {
   Client *client = new_name(L, user_values);
-  lua_getiuservalue(L, SHELF, CLIENT_META); /* quicker than by its name */
+  lua_pushvalue(L, CLIENT_META);
   lua_setmetatable(L, -2);
   return client;
 }
@@ -97,7 +97,7 @@ void set_instance(lua_State *L, llm_place *place, int index) {
 }
 
 bool push_kept_instance(lua_State *L, llm_place *place) {
-  lua_getiuservalue(L, SHELF, INSTANCES);
+  lua_getiuservalue(L, AT_HAND, INSTANCES);
   int type = lua_rawgeti(L, -1, (lua_Integer)llm_place_version(place));
   lua_remove(L, -2);
   if (type != LUA_TNIL) return true;
@@ -192,18 +192,14 @@ static int m_retire(lua_State *L) {
   return 0;
 }
 
-/* The client of an acquire owns its guard, through a holder; that of a callback
-** does not. A holder is not to be used again where a finalizer of the user's
-** ends the lease while its own is due. */
-static void end_lease(lua_State *L, Binding *b, Guard *guard,
-                      bool may_be_over) {
+/* The client of an acquire owns its guard, through a holder, which it lets go
+** of; that of a callback does not. */
+static void end_lease(lua_State *L, Binding *b, Guard *guard) {
+  Holder *holder = guard->is_owned ? NULL : guard->holder;
   guard_release(L, b, guard, LLM_KEEP);
-  if (lua_getiuservalue(L, 1, 1) != LUA_TUSERDATA) return;
-  Holder *holder = guard->holder;
-  holder->guard = NULL;
+  if (holder == NULL || !holder->detached) return;
+  put_holder(b, holder);
   guard_free(b, guard);
-  if (!may_be_over || holder_is_alive(L, holder))
-    recycle_holder(L, b, holder, lua_gettop(L));
   lua_pushnil(L);
   lua_setiuservalue(L, 1, 1);
 }
@@ -221,7 +217,7 @@ static int m_release(lua_State *L) {
     count_double(L, client);
     return luaL_error(L, "this client was released already");
   }
-  end_lease(L, binding_of(L), guard, true);
+  end_lease(L, binding_of(L), guard);
   return 0;
 }
 
@@ -235,7 +231,7 @@ static int mm_close(lua_State *L) {
       lua_topointer(L, -1) != b->client_type)
     luaL_typeerror(L, 1, "client");
   Guard *guard = find_guard(client);
-  if (guard) end_lease(L, b, guard, false);
+  if (guard) end_lease(L, b, guard);
   return 0;
 }
 
@@ -257,7 +253,7 @@ static int index_instance(lua_State *L, Guard *guard) {
   lua_gettable(L, -2);
   if (lua_type(L, -1) != LUA_TFUNCTION) return 1;
   lua_pushvalue(L, lua_upvalueindex(1));
-  lua_pushvalue(L, SHELF);
+  lua_pushvalue(L, AT_HAND);
   lua_pushvalue(L, -3);
   lua_pushcclosure(L, forward, 3);
   return 1;
@@ -309,8 +305,6 @@ void clients_open(lua_State *L, Binding *b) {
   lua_pushvalue(L, -1);
   lua_setfield(L, -4, "client_methods"); /* to which init.lua adds its own */
   push_upvalues(L, b);
-  lua_pushvalue(L, -4);
-  lua_setiuservalue(L, -2, CLIENT_META);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &instances_key);
   lua_setiuservalue(L, -2, INSTANCES);
   lua_pop(L, 4);

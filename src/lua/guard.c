@@ -19,7 +19,7 @@
 
 #define BLOCK 64 /* guards made at a time */
 
-static const char alive_key = 'a';  /* registry: address -> holder, weak */
+static const char shelf_key = 's';  /* registry: the shelf */
 static const char blocks_key = 'g'; /* registry: list of blocks */
 
 typedef struct GuardBlock {
@@ -215,8 +215,7 @@ static int mm_gc(lua_State *L) {
   Binding *b = binding_of(L);
   Holder *holder = lua_touserdata(L, 1);
   Guard *guard = holder->guard;
-  holder->guard = NULL;
-  holder->is_over = true;
+  put_holder(b, holder); /* nobody finds it: its place on the shelf is empty */
   if (guard == NULL) return 0;
   if (!guard->waiting && !guard->making && llm_lease_is_held(&guard->lease)) {
     llm_lease_leaked(&guard->lease);
@@ -226,62 +225,60 @@ static int mm_gc(lua_State *L) {
   return 0;
 }
 
-/* The table of holders that are not being collected: its values are weak, and
-** Lua clears them before it runs a finalizer. */
-static void note_alive(lua_State *L, const Holder *holder) {
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &alive_key);
-  lua_pushvalue(L, -2);
-  lua_rawsetp(L, -2, holder);
-  lua_pop(L, 1);
-}
-
-bool holder_is_alive(lua_State *L, const Holder *holder) {
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &alive_key);
-  bool alive = lua_rawgetp(L, -1, holder) != LUA_TNIL;
-  lua_pop(L, 2);
-  return alive;
-}
-
 Holder *new_holder(lua_State *L) {
   Holder *holder = lua_newuserdatauv(L, sizeof *holder, 0);
-  *holder = (Holder){NULL, false, false};
-  note_alive(L, holder);
+  *holder = (Holder){NULL, 0, true, false};
   luaL_setmetatable(L, HOLDER_TYPE);
   return holder;
 }
 
-Holder *push_holder(lua_State *L, Binding *b) {
-  while (b->cached > 0) {
-    lua_getiuservalue(L, SHELF, b->cached);
-    lua_pushnil(L);
-    lua_setiuservalue(L, SHELF, b->cached--);
-    Holder *holder = b->shelf[b->cached];
-    if (!holder->is_over) return holder;
-    lua_pop(L, 1); /* a finalizer closed it while its own was due */
-  }
-  return new_holder(L);
+/* For a place that is free. */
+static Holder *make_holder(lua_State *L, Binding *b, int place) {
+  Holder *holder = new_holder(L);
+  holder->place = (uint8_t)place;
+  lua_pushvalue(L, -1);
+  lua_rawseti(L, SHELF, place); /* there is room: nothing is allocated */
+  return b->holders[place - 1] = holder;
 }
 
-void recycle_holder(lua_State *L, Binding *b, Holder *holder, int index) {
+Holder *push_holder(lua_State *L, Binding *b) {
+  Holder *holder;
+  if (b->free_places == 0) return new_holder(L);
+  int place = b->places[b->free_places - 1];
+  if (lua_rawgeti(L, SHELF, place) != LUA_TNIL) {
+    holder = b->holders[place - 1];
+  } else {
+    lua_pop(L, 1);
+    holder = make_holder(L, b, place);
+  }
+  b->free_places--;
+  holder->is_taken = true;
+  return holder;
+}
+
+void put_holder(Binding *b, Holder *holder) {
   holder->guard = NULL;
   holder->detached = false;
-  if (b->cached == KEEP_HOLDERS) return;
-  lua_pushvalue(L, index);
-  b->shelf[b->cached] = holder;
-  lua_setiuservalue(L, SHELF, ++b->cached);
+  if (holder->place == 0 || !holder->is_taken) return;
+  holder->is_taken = false;
+  b->places[b->free_places++] = holder->place;
 }
 
-static void open_alive(lua_State *L) {
-  lua_newtable(L);
+void push_shelf(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &shelf_key); }
+
+static void open_shelf(lua_State *L, Binding *b) {
+  lua_createtable(L, KEEP_HOLDERS, 0);
   lua_createtable(L, 0, 1);
   lua_pushliteral(L, "v");
   lua_setfield(L, -2, "__mode");
   lua_setmetatable(L, -2);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &alive_key);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &shelf_key);
+  for (int place = KEEP_HOLDERS; place > 0; place--)
+    b->places[b->free_places++] = (uint8_t)place;
 }
 
 void guards_open(lua_State *L, Binding *b) {
-  open_alive(L);
+  open_shelf(L, b);
   static const luaL_Reg metamethods[] = {
       {"__close", mm_close}, {"__gc", mm_gc}, {NULL, NULL}};
   new_type(L, b, HOLDER_TYPE, NULL, metamethods);

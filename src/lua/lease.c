@@ -6,7 +6,7 @@
 ** under a protected call, lend, or raise. Each may be left by a yield and is
 ** continued by a k_ function that calls advance again. The stack of both calls
 ** is the same:
-**   1 pool  2 model(s)  3 callback, nil, or an attempt's request  4 options, later the holder
+**   1 pool  2 model(s)  3 callback, nil, or an attempt's request  4 options
 **   5 holder, to be closed, or nil  6 message handler or client  7... what was
 **   called
 ** The holder is for a coroutine that somebody may drop or close. A task's own
@@ -24,7 +24,6 @@
 #include "../runtime/site.h"
 
 enum { POOL = 1, MODEL, CALLBACK, OPTIONS, HOLDER, HANDLER, RESULTS };
-enum { HOLDER_COPY = OPTIONS };
 
 static int advance(lua_State *L, Guard *guard, llm_step step);
 
@@ -54,14 +53,8 @@ void end_lending(lua_State *L, Guard *guard) {
   let_go(L, guard);
   if (holder) {
     lua_closeslot(L, HOLDER);
-    recycle_holder(L, b, holder, HOLDER_COPY);
+    put_holder(b, holder);
   }
-}
-
-void copy_holder(lua_State *L, const Guard *guard) {
-  if (guard->is_owned) return;
-  lua_pushvalue(L, HOLDER);
-  lua_replace(L, HOLDER_COPY);
 }
 
 /* The callback has returned or raised: the client is back before anybody sees
@@ -114,13 +107,12 @@ static void push_client(lua_State *L, Guard *guard) {
     make_named(L, guard, make_client, b->trace_leaks ? b->worker : NULL);
     return;
   }
-  lua_getiuservalue(L, SHELF, SPARE_CLIENT);
+  lua_getiuservalue(L, AT_HAND, SPARE_CLIENT);
   b->has_spare = false;
   name_lease(b, lua_touserdata(L, -1), guard, NULL);
 }
 
 static int call_back(lua_State *L, Guard *guard) {
-  copy_holder(L, guard);
   lua_pushcfunction(L, keep_traceback);
   lua_pushvalue(L, CALLBACK);
   push_client(L, guard); /* stack: ... handler callback client */
@@ -437,7 +429,7 @@ static llm_model *check_models(lua_State *L, LuaPool *pool) {
 static void keep_spare(lua_State *L, Binding *b) {
   if (b->has_spare) return;
   new_client(L, 0);
-  lua_setiuservalue(L, SHELF, SPARE_CLIENT);
+  lua_setiuservalue(L, AT_HAND, SPARE_CLIENT);
   b->has_spare = true;
 }
 
@@ -480,7 +472,7 @@ int ask_model(lua_State *L, Guard *guard, llm_model *model) {
 
 /* (pool) -> whether there was something to do in the background, of which the
 ** first is done then; raises if that failed */
-int f_upkeep(lua_State *L) {
+static int f_upkeep(lua_State *L) {
   LuaPool *pool = check_pool(L, POOL);
   Binding *b = pool->binding;
   lua_settop(L, HOLDER);
@@ -497,7 +489,7 @@ int f_upkeep(lua_State *L) {
   return 1;
 }
 
-int f_get_client(lua_State *L) {
+static int f_get_client(lua_State *L) {
   int quick = quick_get_client(L, binding_of(L));
   if (quick != NOT_QUICK) return quick;
   LuaPool *pool = check_pool(L, POOL);
@@ -530,10 +522,28 @@ static int acquire(lua_State *L, bool told) {
   return ask_for(L, pool);
 }
 
-int f_acquire(lua_State *L) { return acquire(L, true); }
+static int f_acquire(lua_State *L) { return acquire(L, true); }
 
 /* For our own modules, which hold a lease no longer than their call: where it
 ** was asked for is looked up, through their frames, only if leaks are traced */
-int f_acquire_inside(lua_State *L) {
+static int f_acquire_inside(lua_State *L) {
   return acquire(L, binding_of(L)->trace_leaks);
+}
+
+void set_lenders(lua_State *L, Binding *b, const luaL_Reg *functions) {
+  push_upvalues(L, b);
+  push_shelf(L);
+  luaL_getmetatable(L, CLIENT_TYPE);
+  luaL_setfuncs(L, functions, 4);
+}
+
+void leases_open(lua_State *L, Binding *b, int functions) {
+  static const luaL_Reg inner[] = {
+      {"upkeep", f_upkeep}, {"acquire", f_acquire_inside}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"get_client", f_get_client}, {"acquire", f_acquire}, {NULL, NULL}};
+  set_lenders(L, b, methods);
+  lua_pushvalue(L, functions);
+  set_lenders(L, b, inner);
+  lua_pop(L, 1);
 }

@@ -20,13 +20,13 @@
 int luaopen_llmpool(lua_State *L);
 
 static const char binding_key = 'B'; /* registry: the Binding */
-static const char guards_key = 'G';  /* registry: the shelf */
+static const char at_hand_key = 'G'; /* registry: the second upvalue */
 static const char module_key = 'M';  /* registry: what require returns */
 static const char helpers_key = 'H'; /* registry: functions of init.lua's */
 
 void push_upvalues(lua_State *L, Binding *b) {
   lua_pushlightuserdata(L, b);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &guards_key);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &at_hand_key);
 }
 
 void set_functions(lua_State *L, Binding *b, const luaL_Reg *functions) {
@@ -116,8 +116,8 @@ static Binding *new_binding(lua_State *L) {
   lua_setfield(L, -2, "__gc");
   lua_setmetatable(L, -2);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &binding_key);
-  lua_newuserdatauv(L, 0, SHELF_SIZE); /* filling it never allocates */
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &guards_key);
+  lua_newuserdatauv(L, 0, AT_HAND_SIZE); /* filling it never allocates */
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &at_hand_key);
   return b;
 }
 

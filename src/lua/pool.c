@@ -419,15 +419,10 @@ static void pools_sleep(Worker *worker, bool asleep) {
 void pools_open(lua_State *L, Binding *b) {
   static const luaL_Reg functions[] = {{"new", f_new},
                                        {"open", f_open},
-                                       {"upkeep", f_upkeep},
                                        {"upkeep_done", f_upkeep_done},
-                                       {"acquire", f_acquire_inside},
                                        {NULL, NULL}};
-  static const luaL_Reg methods[] = {{"get_client", f_get_client},
-                                     {"acquire", f_acquire},
-                                     {"models", m_models},
-                                     {"close", m_close},
-                                     {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"models", m_models}, {"close", m_close}, {NULL, NULL}};
   static const luaL_Reg metamethods[] = {{"__gc", mm_gc},
                                          {"__close", m_close},
                                          {"__tostring", mm_tostring},
@@ -447,6 +442,7 @@ void pools_open(lua_State *L, Binding *b) {
   set_functions(L, b, functions);
   new_type(L, b, POOL_TYPE, methods, metamethods);
   b->pool_type = lua_topointer(L, -2);
+  leases_open(L, b, lua_absindex(L, -3)); /* stack: functions type methods */
   lua_setfield(L, -3, "pool_methods");
   lua_pop(L, 1);
 }

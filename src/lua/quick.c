@@ -89,7 +89,7 @@ int quick_get_client(lua_State *L, Binding *b) {
 /* ---- acquire ----------------------------------------------------------- */
 
 /* The client owns the guard through a holder, as hand_over of lease.c has it.
-** After a try that fails the collector takes both. */
+*/
 int quick_acquire(lua_State *L, Binding *b, bool told) {
   if (lua_gettop(L) != MODEL) return NOT_QUICK;
   llm_model *model = plain_model(L, b);
@@ -101,11 +101,13 @@ int quick_acquire(lua_State *L, Binding *b, bool told) {
   Guard *guard = guard_take(L, b, false);
   if (!llm_lease_try(&guard->lease, model)) {
     guard_free(b, guard);
+    put_holder(b, holder);
     lua_settop(L, MODEL);
     return NOT_QUICK;
   }
   guard->task = NULL;
   hold_guard(holder, guard);
+  holder->detached = true;
   name_lease(b, client, guard, site);
   return 1;
 }
