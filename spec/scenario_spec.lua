@@ -245,6 +245,20 @@ describe("an expectation", function()
     assert.matches("^expected latency.p95 < 0.1, got %d", result.message)
   end)
 
+  it("counts a rest as far as it has come", function()
+    local r = scenario { name = "rest", duration = 10, policy = "m",
+      models = { m = { clients = { { id = "a", latency = 1 },
+                                   { id = "b", latency = 1 } } } },
+      traffic = { "constant", rate = 1 },
+      actions = { { at = 2, function(run)
+        run.pool:cool_down("m", "a", 86400)
+        run.pool:cool_down("m", "a", 2 * 86400)
+      end } } }:run()
+    local a = r.clients[1]
+    assert.is_true(a.rest > 7 and a.rest <= r.seconds - 2 + 1e-9, a.rest)
+    assert.is_true(a.resting + a.utilisation <= 1)
+  end)
+
   it("names the nearest path", function()
     assert.matches("did you mean latency", judged("latncy.p95 < 1").message)
     assert.matches("did you mean p95", judged("latency.p96 < 1").message)

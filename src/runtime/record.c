@@ -82,7 +82,7 @@ static RecordClient *add_client(Record *r, const char *key, uint32_t model) {
   client->name = name;
   client->key = key;
   client->model = model;
-  client->broken_since_ns = LLM_FOREVER;
+  client->broken_since_ns = client->rest_since_ns = LLM_FOREVER;
   client->hash = hash_text(key);
   r->clients[r->client_count++] = client;
   return client;
@@ -297,15 +297,26 @@ static void on_returned(Record *r, const llm_event *e, RecordClient *c) {
     c->busy += add_span(r, c->busy_in, e->time_ns - e->span_ns, e->time_ns, 1);
 }
 
+/* As far as it has come by now: what was told may be longer than the run. */
+static void end_rest(Record *r, int64_t now_ns, RecordClient *c) {
+  if (c == NULL || c->rest_since_ns == LLM_FOREVER) return;
+  int64_t until = c->rest_until_ns < now_ns ? c->rest_until_ns : now_ns;
+  c->rest += add_span(r, c->rest_in, c->rest_since_ns, until, 1);
+  c->rest_since_ns = LLM_FOREVER;
+}
+
 /* A rest that is told again while it lasts counts once. */
 static void on_resting(Record *r, const llm_event *e, RecordClient *c) {
   if (c == NULL) return;
-  int64_t from = e->time_ns, until = llm_time_after(from, e->span_ns);
+  int64_t until = llm_time_after(e->time_ns, e->span_ns);
   if (until == LLM_FOREVER) return;
-  if (c->rest_until_ns > from) from = c->rest_until_ns;
-  if (until <= from) return;
-  c->rest += add_span(r, c->rest_in, from, until, 1);
-  c->rest_until_ns = until;
+  if (c->rest_until_ns <= e->time_ns) end_rest(r, e->time_ns, c);
+  if (c->rest_since_ns == LLM_FOREVER) {
+    c->rest_since_ns = e->time_ns;
+    c->rest_until_ns = until;
+  } else if (until > c->rest_until_ns) {
+    c->rest_until_ns = until;
+  }
 }
 
 /* Out of service, or its breaker is open: from the first word of it on. */
@@ -368,6 +379,7 @@ static void take(Record *r, const llm_event *e, uint32_t source) {
   case LLM_EV_LENT: on_lent(r, e, m, c, source); break;
   case LLM_EV_RETURNED: on_returned(r, e, c); break;
   case LLM_EV_RESTING: on_resting(r, e, c); break;
+  case LLM_EV_RESTED: end_rest(r, e->time_ns, c); break;
   case LLM_EV_DISABLED:
   case LLM_EV_OPENED: on_broken(e, c); break;
   case LLM_EV_ENABLED:
@@ -461,8 +473,10 @@ void record_close(Record *r, int64_t now_ns) {
   if (now_ns > r->last_ns) r->last_ns = now_ns;
   for (uint32_t i = 0; i < r->model_count; i++)
     set_depth(r, r->models[i], r->models[i]->depth, r->last_ns);
-  for (uint32_t i = 0; i < r->client_count; i++)
+  for (uint32_t i = 0; i < r->client_count; i++) {
     on_mended(r, r->last_ns, r->clients[i]);
+    end_rest(r, r->last_ns, r->clients[i]);
+  }
   pthread_mutex_unlock(&r->lock);
 }
 

@@ -52,6 +52,7 @@ struct RecordClient {
   uint64_t hash, lends;
   uint32_t model;
   double busy, rest, broken; /* seconds */
+  int64_t rest_since_ns;     /* LLM_FOREVER: it does not rest */
   int64_t rest_until_ns;
   int64_t broken_since_ns; /* LLM_FOREVER: it is in service */
   double busy_in[RECORD_BUCKETS], rest_in[RECORD_BUCKETS]; /* seconds */

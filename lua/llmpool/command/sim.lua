@@ -104,20 +104,15 @@ end
 
 -- ---- telling ----------------------------------------------------------------
 
-local function failed_lines(columns, many)
-  local lines = {}
+local function have_failed(columns)
   for _, c in ipairs(columns) do
     for _, report in ipairs(c.reports) do
       for _, result in ipairs(report.expected) do
-        if not result.ok then
-          lines[#lines + 1] = ("FAIL  %s%s: %s"):format(many
-            and ("%s, seed %d: "):format(c.name, report.seed) or "",
-            result.text, result.message)
-        end
+        if not result.ok then return true end
       end
     end
   end
-  return lines
+  return false
 end
 
 local function as_json(columns)
@@ -142,8 +137,9 @@ local function as_text(columns, width, many)
       width))
     return
   end
-  io.write(require "llmpool.scenario.compare".text(columns, width))
-  local lines = failed_lines(columns, true)
+  local compare = require "llmpool.scenario.compare"
+  io.write(compare.text(columns, width))
+  local lines = compare.failed(columns)
   if #lines > 0 then io.write("\n", table.concat(lines, "\n"), "\n") end
 end
 
@@ -167,7 +163,7 @@ local function run(args)
     as_text(columns, plan.width or native.terminal(1)
       or math.tointeger(tonumber(os.getenv "COLUMNS")) or 80, many)
   end
-  return #failed_lines(columns) == 0
+  return not have_failed(columns)
 end
 
 -- The sentence of an error, with its place in the user's script.

@@ -24,8 +24,8 @@ local ROWS = {
   { "queue.max", "queue max", "number", -1 },
   { "attempts", "leases/request", "number", -1 },
   { "cost", "cost", "number", -1 },
-  { "fairness.served", "fairness, service", "number", 1 },
-  { "fairness.latency", "fairness, speed", "number", 1 },
+  { "fairness.served", "fairness, service", "index", 1 },
+  { "fairness.latency", "fairness, speed", "index", 1 },
 }
 
 -- Student's t, 97.5 %, for 1 to 30 degrees of freedom.
@@ -108,32 +108,38 @@ end
 
 -- ---- as text ----------------------------------------------------------------
 
-local function write(value, kind)
-  if kind == "share" then return format.share(value) end
-  if kind == "seconds" then return format.seconds(value) end
-  return format.number(value)
+-- To four decimals: what is nearer to nothing is none.
+local function index(x)
+  return (("%.4f"):format(x):gsub("%.?0+$", ""):gsub("^%-0$", "0"))
 end
+
+local writers = { share = format.share, seconds = format.seconds,
+                  number = format.number, index = index }
+
+local function write(value, kind) return writers[kind](value) end
 
 local function with_half(value, half, kind)
   local text = write(value, kind)
-  if half and half > 0 then
-    text = text .. (format.unicode() and " ± " or " +- ") .. write(half, kind)
-  end
-  return text
+  if not half or write(half, kind) == write(0, kind) then return text end
+  if kind == "number" then half = tonumber(("%.3g"):format(half)) end
+  return text .. (format.unicode() and " ± " or " +- ") .. write(half, kind)
 end
 
--- "+" better, "-" worse, "=" no difference that the seeds show.
-local function verdict(cell, better)
+-- "*" better, "!" worse; nothing where the seeds do not show it.
+local function mark(cell, better)
   local d, half = cell.difference, cell.difference_half
-  if d == 0 or half and math.abs(d) <= half then return "=" end
-  if not half then return " " end
-  return d * better > 0 and "+" or "-"
+  if not half or math.abs(d) <= half then return "" end
+  return d * better > 0 and " *" or " !"
 end
 
 local function difference(cell, row)
-  local sign = cell.difference > 0 and "+" or ""
-  return verdict(cell, row.better) .. " " .. sign
-    .. with_half(cell.difference, cell.difference_half, row.kind)
+  local d, half, none = cell.difference, cell.difference_half,
+    write(0, row.kind)
+  if write(d, row.kind) == none and write(half or 0, row.kind) == none then
+    return "="
+  end
+  return (d > 0 and "+" or "") .. with_half(d, half, row.kind)
+    .. mark(cell, row.better)
 end
 
 local function heading(columns, seeds)
@@ -145,40 +151,77 @@ local function heading(columns, seeds)
       or "seed " .. first.seed)
 end
 
-local function wide(out, columns, rows, left, cell)
-  local line = { format.pad("", left) }
+-- The table as texts, a row each, the label first.
+local function cells_of(columns, rows)
+  local head, out = { "" }, {}
   for i, column in ipairs(columns) do
-    line[#line + 1] = format.pad(column.name, cell, true)
-    if i > 1 then line[#line + 1] = format.pad("difference", cell, true) end
+    head[#head + 1] = column.name
+    if i > 1 then head[#head + 1] = "difference" end
   end
-  out[#out + 1] = table.concat(line)
-  for _, row in ipairs(rows) do
-    line = { format.pad(row.label, left) }
+  for k, row in ipairs(rows) do
+    local line = { row.label }
     for i, c in ipairs(row.columns) do
-      line[#line + 1] = format.pad(with_half(c.mean, c.half, row.kind), cell,
-        true)
-      if i > 1 then
-        line[#line + 1] = format.pad(difference(c, row), cell, true)
-      end
+      line[#line + 1] = with_half(c.mean, c.half, row.kind)
+      if i > 1 then line[#line + 1] = difference(c, row) end
     end
-    out[#out + 1] = table.concat(line)
+    out[k] = line
+  end
+  return head, out
+end
+
+local LEFT, GAP, NAME = 17, 2, 20 -- of the labels; between; of a policy's name
+
+-- How wide each column is; and of all of them.
+local function widths_of(head, lines)
+  local widths, sum = { LEFT }, LEFT
+  for i = 2, #head do
+    widths[i] = math.min(format.width(head[i]), NAME)
+    for _, line in ipairs(lines) do
+      widths[i] = math.max(widths[i], format.width(line[i]))
+    end
+    sum = sum + GAP + widths[i]
+  end
+  return widths, sum
+end
+
+local function wide(out, head, lines, widths)
+  table.insert(lines, 1, head)
+  for _, line in ipairs(lines) do
+    local parts = { format.pad(line[1], LEFT) }
+    for i = 2, #line do
+      parts[i] = (" "):rep(GAP) .. format.pad(line[i], widths[i], true)
+    end
+    out[#out + 1] = table.concat(parts)
   end
 end
 
-local function narrow(out, columns, rows, left)
+local function short(name)
+  return format.width(name) > NAME and format.pad(name, NAME) or name
+end
+
+local function narrow(out, columns, rows)
   for i, column in ipairs(columns) do
-    out[#out + 1] = ""
-    out[#out + 1] = column.name .. (i > 1 and ", against " .. columns[1].name
-      or "")
+    if i > 1 then out[#out + 1] = "" end
+    out[#out + 1] = short(column.name) .. (i > 1 and ", against "
+      .. short(columns[1].name) or "")
     for _, row in ipairs(rows) do
       local c = row.columns[i]
-      out[#out + 1] = format.pad(row.label, left)
+      out[#out + 1] = format.pad(row.label, LEFT) .. "  "
         .. with_half(c.mean, c.half, row.kind)
       if i > 1 then
-        out[#out + 1] = (" "):rep(left) .. difference(c, row)
+        out[#out + 1] = (" "):rep(LEFT + 2) .. difference(c, row)
       end
     end
   end
+end
+
+local function legend(out, columns, seeds)
+  if seeds == 1 then return end
+  out[#out + 1] = ""
+  out[#out + 1] = "mean of the seeds, with 95 % interval"
+  if #columns == 1 then return end
+  out[#out + 1] = "difference, paired by seed:"
+  out[#out + 1] = "* better, ! worse, else none is shown"
 end
 
 --- The comparison as text, for so many columns of the terminal.
@@ -186,22 +229,50 @@ function compare.text(columns, width)
   width = math.max(40, math.min(200, width or 80))
   local rows, seeds = compare.rows(columns), #columns[1].reports
   local out = { heading(columns, seeds), "" }
-  local left, cells = 19, 2 * #columns - 1
-  local cell = (width - left) // cells
-  if cell >= (seeds > 1 and 22 or 14) then
-    wide(out, columns, rows, left, math.min(cell, 28))
+  local head, lines = cells_of(columns, rows)
+  local widths, sum = widths_of(head, lines)
+  if sum <= width then
+    wide(out, head, lines, widths)
   else
-    narrow(out, columns, rows, left)
+    narrow(out, columns, rows)
   end
-  if seeds > 1 then
-    out[#out + 1] = ""
-    out[#out + 1] = "mean over the seeds, with its 95 % interval"
-    if #columns > 1 then
-      out[#out + 1] = "difference: paired by seed; + better, - worse, = none "
-        .. "that they show"
+  legend(out, columns, seeds)
+  return table.concat(out, "\n") .. "\n"
+end
+
+-- ---- what did not hold ------------------------------------------------------
+
+local function failures(column)
+  local order, by_text = {}, {}
+  for _, report in ipairs(column.reports) do
+    for _, result in ipairs(report.expected) do
+      if not result.ok then
+        local entry = by_text[result.text]
+        if not entry then
+          entry = { text = result.text, seed = report.seed, n = 0,
+                    message = result.message }
+          by_text[result.text], order[#order + 1] = entry, entry
+        end
+        entry.n = entry.n + 1
+      end
     end
   end
-  return table.concat(out, "\n") .. "\n"
+  return order
+end
+
+--- Each expectation that failed, once a policy: a list of lines.
+function compare.failed(columns)
+  local lines = {}
+  for _, column in ipairs(columns) do
+    for _, entry in ipairs(failures(column)) do
+      local seeds = #column.reports
+      lines[#lines + 1] = ("FAIL  %s: %s%s"):format(column.name, entry.text,
+        seeds > 1 and (", on %d of %d seeds"):format(entry.n, seeds) or "")
+      lines[#lines + 1] = ("      %s%s"):format(seeds > 1 and ("seed %d: ")
+        :format(entry.seed) or "", entry.message)
+    end
+  end
+  return lines
 end
 
 return compare
