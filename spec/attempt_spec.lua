@@ -61,6 +61,54 @@ describe("an attempt in one call", function()
     end)
   end)
 
+  it("goes straight through a plan that fails, and keeps every attempt",
+     function()
+    local failing = {}
+    for _, name in ipairs { "a", "b", "c" } do
+      failing[name] = { { client(name .. "1", function()
+        llmpool.sleep(1)
+        error(llmpool.error("server", name .. " is broken"), 0)
+      end) } }
+    end
+    simulate(failing, { "a", "b", "c" }, function(router)
+      local started = llmpool.now()
+      local ok, err = pcall(router.generate, router, "q")
+      assert.same({ false, "server", "a", "a1" },
+        { ok, err.kind, err.model, err.client })
+      for i, name in ipairs { "a", "b", "c" } do
+        local attempt = err.attempts[i]
+        assert.same({ i, name, name .. "1", "server", "CONNECTED", 1,
+                      name .. " is broken" },
+          { attempt.number, attempt.model, attempt.client, attempt.kind,
+            attempt.state, attempt.seconds, attempt.message })
+        assert.equal(started + i - 1, attempt.started)
+      end
+      assert.matches("3 attempts failed: a/a1: a is broken; b/b1", err.message)
+      assert.matches("attempt 2 failed: b/b1 server", tostring(err.explanation))
+    end)
+  end)
+
+  it("does not ask the same client again", function()
+    simulate({ a = { { client("a1", refuses), client("a2", answers "a2") },
+                     { order = "fifo" } } }, { "a", "a" }, function(router)
+      assert.equal("a2", (router:generate "q"))
+      assert.equal("a2", (router:generate "q"))
+      assert.equal("a2", (router:generate "q"))
+    end)
+  end)
+
+  it("stops where nobody else would answer differently", function()
+    local asked = 0
+    simulate({ a = { { client("a1", function()
+                 error(llmpool.error("bad_request", "no"), 0)
+               end) } },
+               b = { { client("b1", function() asked = asked + 1 end) } } },
+      plan, function(router)
+      local ok, err = pcall(router.generate, router, "q")
+      assert.same({ false, "bad_request", 0 }, { ok, err.kind, asked })
+    end)
+  end)
+
   it("waits in line, in order, and as long as the model says", function()
     local slow = client("a1", function(request)
       llmpool.sleep(1)
@@ -227,4 +275,22 @@ describe("a simulated client's short way", function()
       assert.same({ hash_of(fields) }, { hash_of(fields, { total = 1e6 }) })
     end)
   end
+
+  it("answers with a response that is read as any other", function()
+    local seen
+    scenario {
+      name = "read", traffic = { "constant", rate = 1, count = 3 },
+      models = { a = { clients = { { id = "a1", latency = 0.5 } } } },
+      actions = { { at = 0.7, function(state)
+        local text, response = state.router:generate { model = "a",
+          messages = { { role = "user", content = "twelve chars" } } }
+        seen = { text, response.text, response.model, response.client,
+                 response.latency, response.finish_reason,
+                 response.usage.prompt_tokens, response.usage.total_tokens,
+                 response.timings.total, response.other }
+      end } },
+    }:run()
+    assert.same({ "simulated", "simulated", "a", "a1", 0.5, "stop", 3, 6, 0.5 },
+      seen)
+  end)
 end)

@@ -89,22 +89,24 @@ local function is_usual(err)
     and err.provider_type == nil and math.type(err.status or 0) == "integer"
 end
 
--- kind -> status or 0 -> outcome; started anew when a provider has too many
-local kept, count = {}, 0
-local MOST_KEPT = 200
+local MOST_KEPT = 200 -- of a provider that has more kinds it begins anew
 
---- The same, for who does not change it.
-function health.outcome(err, seconds)
-  if not is_usual(err) then return health.of_error(err, seconds) end
-  local kind, status = err.kind, err.status or 0
-  local of_kind = kept[kind]
-  local outcome = of_kind and of_kind[status]
-  if outcome then return outcome end
-  if count >= MOST_KEPT then kept, count, of_kind = {}, 0, nil end
-  kept[kind] = of_kind or {}
-  outcome = health.of_error(err)
-  kept[kind][status], count = outcome, count + 1
-  return outcome
+--- The same, by way of `make`, which gets such a table: what it returns is kept
+-- for the failures that follow.
+function health.keeper(make)
+  local kept, count = {}, 0
+  return function(err, seconds)
+    if not is_usual(err) then return health.of_error(err, seconds) end
+    local kind, status = err.kind, err.status or 0
+    local of_kind = kept[kind]
+    local outcome = of_kind and of_kind[status]
+    if outcome then return outcome end
+    if count >= MOST_KEPT then kept, count, of_kind = {}, 0, nil end
+    of_kind = of_kind or {}
+    outcome = make(health.of_error(err))
+    kept[kind], of_kind[status], count = of_kind, outcome, count + 1
+    return outcome
+  end
 end
 
 --- The tokens that a response says were used, or nil.

@@ -21,7 +21,7 @@ native.set_helpers {
   on_return = lifecycle.on_return,
   instance = lifecycle.instance,
   nearest = nearest,
-  outcome = health.outcome,
+  outcome = health.keeper(native.outcome),
   upkeep = lifecycle.upkeep,
 }
 

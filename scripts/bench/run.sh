@@ -23,9 +23,9 @@ Markdown table. What is measured is told on a terminal meanwhile.
   --help       this text
 
 Peers: bare pcall, POSIX sem_t with a mutexed array, apr_reslist (Debian:
-libaprutil1-dev), asyncio (python3), lua5.4, libcurl's multi loop in C
-(libcurl4-openssl-dev) against nginx (nginx-light). One that is not there is
-left out. All traffic stays on 127.0.0.1.
+libaprutil1-dev), asyncio (python3), SimPy 3 (python3-simpy3), lua5.4, libcurl's
+multi loop in C (libcurl4-openssl-dev) against nginx (nginx-light). One that is
+not there is left out. All traffic stays on 127.0.0.1.
 END
 }
 
@@ -120,7 +120,7 @@ skipped() {
     echo "Left out: apr_reslist (Debian: libaprutil1-dev)"
   [ -n "$python" ] || echo "Left out: asyncio (Debian: python3)"
   grep -q 'SimPy' "$samples" || [ "${cases#*sim}" = "$cases" ] ||
-    echo "Left out: SimPy (Debian: python3-simpy)"
+    echo "Left out: SimPy (Debian: python3-simpy3)"
   has lua5.4 || echo "Left out: the start of lua5.4 (Debian: lua5.4)"
   has_curl || echo "Left out: http, streams (Debian: libcurl4-openssl-dev)"
   has_nginx || echo "Left out: http (Debian: nginx-light)"
@@ -201,9 +201,7 @@ run_policy() {
 
 run_sim() {
   simpy=
-  for module in simpy SimPy.Simulation; do
-    [ -z "$python" ] || ! "$python" -c "import $module" 2>/dev/null || simpy=yes
-  done
+  [ -z "$python" ] || ! "$python" -c "import simpy" 2>/dev/null || simpy=yes
   requests=$(by_scale 200000 100000 1000)
   round=0
   while [ "$round" -lt "$(by_scale 7 3 1)" ]; do

@@ -19,7 +19,7 @@ typedef struct Answer {
   const Draw *latency; /* or NULL: upvalue LATENCY, a function; or at once */
 } Answer;
 
-/* upvalues: binding shelf answer text type fail whole strike draws... */
+/* upvalues: binding shelf answer text type fail whole strike odds latency */
 enum { ANSWER = 3, TEXT, TYPE, FAIL, WHOLE, STRIKE, ODDS, LATENCY };
 #define UP(n) lua_upvalueindex(n)
 
@@ -29,17 +29,41 @@ static int k_over(lua_State *L, int status, lua_KContext ctx) {
   return lua_gettop(L);
 }
 
-/* stack: client request seconds; the response is read by its type's __index */
+/* A response that hardly anybody reads: its seconds, and the request as user
+** value. stack: client request seconds */
 static int push_answer(lua_State *L) {
   lua_pushvalue(L, UP(TEXT));
-  lua_createtable(L, 2, 0);
+  double *seconds = lua_newuserdatauv(L, sizeof *seconds, 1);
+  *seconds = lua_tonumber(L, 3);
   lua_pushvalue(L, 2);
-  lua_rawseti(L, -2, 1);
-  lua_pushvalue(L, 3);
-  lua_rawseti(L, -2, 2);
+  lua_setiuservalue(L, -2, 1);
   lua_pushvalue(L, UP(TYPE));
   lua_setmetatable(L, -2);
   return 2;
+}
+
+/* (response, key) -> what `read`, the upvalue, says of it */
+static int response_index(lua_State *L) {
+  const double *seconds = lua_touserdata(L, 1);
+  lua_settop(L, 2);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_getiuservalue(L, 2, 1);
+  lua_replace(L, 2);
+  lua_pushnumber(L, *seconds);
+  lua_insert(L, 3); /* stack: read request seconds key */
+  lua_call(L, 3, 1);
+  return 1;
+}
+
+/* Pushes the metatable of responses, by what the table at 1 has as `read`. */
+static void push_type(lua_State *L) {
+  lua_createtable(L, 0, 2);
+  lua_getfield(L, 1, "read");
+  lua_pushcclosure(L, response_index, 1);
+  lua_setfield(L, -2, "__index");
+  lua_pushliteral(L, "response");
+  lua_setfield(L, -2, "__name");
 }
 
 static int k_waited(lua_State *L, int status, lua_KContext ctx) {
@@ -123,20 +147,21 @@ static const Draw *push_draw(lua_State *L, const char *name) {
   return draw_of(L, -1);
 }
 
-/* ({text, type, fail, whole, strike, odds, rate, latency}) -> the method:
-**   type     the metatable of responses {request, seconds}
+/* ({text, read, fail, whole, strike, odds, rate, latency}) -> the method:
+**   read     function (request, seconds, key) -> that field of the response
 **   fail     function (kind, retry_at) that waits and raises
 **   whole    function (client, request, options) for a call with a timeout
 **   strike   function (now) -> nil, or kind and retry_at; asked every time, or
 **            only as often as odds, a draw from 0 to 1, are below rate
 **   latency  a function () -> seconds, which does not wait; best a draw */
 static int f_answerer(lua_State *L) {
-  static const char *const names[] = {"text", "type", "fail", "whole",
-                                      "strike"};
+  static const char *const names[] = {"fail", "whole", "strike"};
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
   push_upvalues(L, binding_of(L));
   Answer *answer = lua_newuserdatauv(L, sizeof *answer, 0);
+  lua_getfield(L, 1, "text");
+  push_type(L);
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
     lua_getfield(L, 1, names[i]);
   answer->odds = push_draw(L, "odds");

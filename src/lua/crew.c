@@ -140,9 +140,10 @@ static int k_worked(lua_State *L, int status, lua_KContext ctx) {
 }
 
 /* (crew) -> the time, at the instant for which it was called; what call says of
-** the next; and what is known of this arrival. Nothing: it is over. */
+** the next; and what is known of this arrival. Nothing: it is over. By the
+** callers of scenarios only: what comes is a crew. */
 static int m_wait(lua_State *L) {
-  Crew *crew = check_crew(L);
+  Crew *crew = lua_touserdata(L, 1);
   Worker *worker = binding_of(L)->worker;
   Task *task = check_wait(L, worker);
   if (crew->closed) return 0;

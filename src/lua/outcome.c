@@ -104,6 +104,18 @@ static void read_outcome(lua_State *L, int index, int64_t now,
   lua_pop(L, 1);
 }
 
+/* (outcome) -> the same as a value that is read at once, for tell_failure; it
+** has no rest from now on, which would not be the same tomorrow */
+static int f_outcome(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  llm_outcome *outcome = lua_newuserdatauv(L, sizeof *outcome, 1);
+  read_outcome(L, 1, 0, outcome);
+  lua_pushvalue(L, 1); /* has the reason */
+  lua_setiuservalue(L, -2, 1);
+  return 1;
+}
+
 /* ---- methods ----------------------------------------------------------- */
 
 /* (client, outcome): what has become of a request that the script made by its
@@ -192,8 +204,8 @@ void outcome_success(lua_State *L, Guard *guard, int64_t began, int response) {
   if (lua_istable(L, response)) {
     double first = first_of(L, response);
     if (first > 0) outcome.first_ns = to_ns(first);
-    if (llm_lease_is_booked(&guard->lease)) read_tokens(L, response, &outcome);
   }
+  if (llm_lease_is_booked(&guard->lease)) read_tokens(L, response, &outcome);
   llm_lease_report(&guard->lease, &outcome);
 }
 
@@ -204,7 +216,11 @@ static int tell_failure(lua_State *L) {
   push_helper(L, HELPER_OUTCOME);
   lua_insert(L, 2);
   lua_call(L, 2, 1); /* stack: guard outcome */
-  read_outcome(L, 2, world_now(worker_of(L)->world), &outcome);
+  const llm_outcome *ready = lua_touserdata(L, 2);
+  if (ready)
+    outcome = *ready;
+  else
+    read_outcome(L, 2, world_now(worker_of(L)->world), &outcome);
   observe_failure(&guard->lease, outcome.reason ? outcome.reason : "cancelled");
   llm_lease_report(&guard->lease, &outcome);
   return 0;
@@ -256,6 +272,8 @@ void outcome_open(lua_State *L, Binding *b) {
                                      {"settle", m_settle},
                                      {"disable", m_disable},
                                      {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"outcome", f_outcome}, {NULL, NULL}};
+  set_functions(L, b, functions);
   lua_getfield(L, -1, "client_methods");
   set_functions(L, b, methods);
   lua_pop(L, 1);

@@ -190,14 +190,13 @@ function Simulated:generate(request, options)
   return text, self:response(request, text, n, reason, first, total)
 end
 
--- The type of such a client's responses, which are only {request, seconds}.
-local function plain_type(self)
+-- How such a client's responses are read: they are only a request and seconds.
+local function reader(self)
   local tokens = (#self.reply + 3) // 4
-  return {
-    __index = function(r, key)
-      return Lean.__index({ self, r[1], tokens, r[2], r[2], "stop" }, key)
-    end,
-  }
+  return function(request, seconds, key)
+    return Lean.__index({ self, request, tokens, seconds, seconds, "stop" },
+      key)
+  end
 end
 
 -- The same where there is nothing but a latency, a reply, and failures by
@@ -205,7 +204,7 @@ end
 local function plain_generate(self)
   local odds = self.odds
   return native.answerer {
-    text = self.reply, type = plain_type(self), latency = self.latency,
+    text = self.reply, read = reader(self), latency = self.latency,
     strike = odds and odds.choose or self.strike,
     odds = odds and odds.draw, rate = odds and odds.rate,
     fail = function(kind, retry_at)

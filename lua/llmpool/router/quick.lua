@@ -1,9 +1,11 @@
 -- quick.lua: the short way of a request whose plan asks for nothing special: no
 -- hedge, no hooks, no gate, no time of its own, nobody who listens. One idea:
 -- what most requests need is a client and its answer, and that is one call into
--- C (src/lua/attempt.c); only one that fails gets all that run.lua needs, and
--- goes on there as if it had begun there.
+-- C (src/lua/attempt.c); one that fails goes straight on to the next attempt
+-- where there is no more to it. All else gets what run.lua needs, and goes on
+-- there as if it had begun there.
 
+local lanes = require "llmpool.router.lanes"
 local native = require "llmpool.native"
 local Request = require "llmpool.router.request"
 local run = require "llmpool.router.run"
@@ -13,23 +15,30 @@ local attempt_once, is_cancelled, now = native.attempt, native.is_cancelled,
 
 local quick = {}
 
-local function is_plain(made)
-  local attempt = made[1]
-  return attempt ~= nil and not (made.refuse or made.gate or made.timeout
-    or made.on_attempt or made.on_done or attempt.hedge_after or attempt.wait
-    or attempt.timeout or attempt.deadline or attempt.first or attempt.idle
-    or attempt.exclude)
+local function is_plain(attempt)
+  return not (attempt.hedge_after or attempt.wait or attempt.timeout
+    or attempt.deadline or attempt.first or attempt.idle or attempt.exclude)
 end
 
---- Whether a plan's first attempt can go the short way; looked up once for each
--- plan.
+-- How many attempts of the plan, from the first on, can go the short way.
+local function count_plain(made)
+  local n = 0
+  if made.refuse or made.gate or made.timeout or made.on_attempt
+    or made.on_done then
+    return n
+  end
+  while made[n + 1] and is_plain(made[n + 1]) do n = n + 1 end
+  return n
+end
+
+--- Whether a plan begins with the short way; looked up once for each plan.
 function quick.fits(made)
   local plain = made.plain
   if plain == nil then
-    plain = is_plain(made)
+    plain = count_plain(made)
     made.plain = plain
   end
-  return plain
+  return plain > 0
 end
 
 -- ---- what C leaves to Lua ---------------------------------------------------
@@ -40,8 +49,7 @@ local function acquire(pool, model, ask)
   return native.acquire(pool, model)
 end
 
--- Several models, hooks, a coroutine of the user's own: the same, step by step.
-local function step_by_step(router, model, request, ask)
+local function steps(router, model, request, ask)
   local client <close>, err = acquire(router.pool, model, ask)
   if not client then return false, err end
   local ok, text, response = pcall(client.generate, client, request)
@@ -49,38 +57,86 @@ local function step_by_step(router, model, request, ask)
   return false, text, native.lease_names(client)
 end
 
-local function try(router, model, request, ask)
-  local ok, a, b, c, d = pcall(step_by_step, router, model, request, ask)
-  if ok then return a, b, c, d end
-  return false, a
+--- Several models, hooks, a coroutine of the user's own: what native.attempt
+-- does, step by step.
+function quick.step_by_step(router, model, request, ask)
+  local called, ok, a, b, c = pcall(steps, router, model, request, ask)
+  if called then return ok, a, b, c end
+  return false, ok
 end
 
--- ---- one request ------------------------------------------------------------
-
--- The first attempt has failed: the request is made now, with it behind.
-local function go_on(router, request, options, made, failed)
-  local r = Request.new(router, request, options, made, false)
-  r.started, r.cursor, r.tried = failed.started, 1, 1
-  r.state = failed.client and "CONNECTED" or "QUEUED"
-  return r, { tries = 0 }, made[1], failed
-end
-
-local function failed(router, request, options, made, started, err, model, id)
-  if is_cancelled(err) then error(err, 0) end
-  local record = run.record(1, started, model, id)
-  if not model then run.no_client(made[1], record, err) end
-  return false, err, go_on(router, request, options, made, record)
-end
-
---- Answers by the first attempt. Returns true, text, response; or false, and
--- what run.after takes to go on.
-function quick.generate(router, request, options, made)
-  local attempt = made[1]
-  local model, ask, started = attempt.model, attempt.ask, now()
+-- Makes an attempt. Returns true, text, response; or false, the error, and
+-- whose it was: model and id, where there was a client.
+local function make(router, request, attempt)
+  local model, ask = attempt.model, attempt.ask
   local ok, a, b, c = attempt_once(router.view, model, request, ask)
-  if ok == nil then ok, a, b, c = try(router, model, request, ask) end
+  if ok == nil then
+    return quick.step_by_step(router, model, request, ask)
+  end
+  return ok, a, b, c
+end
+
+-- ---- after a failure --------------------------------------------------------
+
+-- What it takes to go on in run.lua, with these attempts behind.
+local function go_on(router, request, options, made, records)
+  local r = Request.new(router, request, options, made, false)
+  local n = #records
+  for i = 1, n - 1 do
+    if records[i].client then lanes.exclude(r, records[i]) end
+  end
+  r.started, r.attempts = records[1].started, records
+  r.cursor, r.tried, r.state = n, n, records[n].state
+  return r, { tries = 0 }, made[n], records[n]
+end
+
+local function record_of(number, attempt, started, err, model, id)
+  local record = run.record(number, started, model, id)
+  if not model then run.no_client(attempt, record, err) end
+  run.note(record, err, id and "CONNECTED" or "QUEUED")
+  return record
+end
+
+-- Whether none of these has been at the model of the attempt.
+local function is_fresh(attempt, records)
+  if type(attempt.model) ~= "string" then return false end
+  for _, record in ipairs(records) do
+    if record.model == attempt.model then return false end
+  end
+  return true
+end
+
+--- Goes on after the first attempt, begun at `started`, whose failure follows.
+-- Returns true, text, response; or false, the error and what run.after takes.
+function quick.walk(router, request, options, made, started, err, model, id)
+  local records = {}
+  for i = 1, made.plain do
+    if is_cancelled(err) then error(err, 0) end
+    local attempt, after = made[i], made[i + 1]
+    local record = record_of(i, attempt, started, err, model, id)
+    records[i] = record
+    if i == made.plain or not after or router.listening
+      or not run.leads_on(attempt, record, err)
+      or not is_fresh(after, records) then
+      break
+    end
+    started = now()
+    local ok, a, b, c = make(router, request, after)
+    if ok then
+      router.requests = router.requests + 1
+      return true, a, b
+    end
+    err, model, id = a, b, c
+  end
+  return false, err, go_on(router, request, options, made, records)
+end
+
+--- Answers by the plan's first attempts. Returns what walk does.
+function quick.generate(router, request, options, made)
+  local started = now()
+  local ok, a, b, c = make(router, request, made[1])
   if not ok then
-    return failed(router, request, options, made, started, a, b, c)
+    return quick.walk(router, request, options, made, started, a, b, c)
   end
   router.requests = router.requests + 1
   return true, a, b

@@ -72,13 +72,14 @@ function run.record(number, started, model, client)
            kind = nil, cause = nil, seconds = nil, state = nil }
 end
 
-local function note_failure(r, record, err)
-  record.kind, record.cause = kind_of(err), err
+--- Notes of an attempt how it has failed, and in which state.
+local function note(record, err, state)
+  record.kind, record.cause, record.state = kind_of(err), err, state
   record.seconds = now() - record.started
-  record.state = r.state
   if type(err) == "table" then record.retry_at = err.retry_at end
-  local attempts = r.attempts
-  attempts[#attempts + 1] = record
+end
+
+local function tell_failure(r, record, err)
   if r.router.listening then
     r.router:_emit { event = "attempt_failed", request = r.id, time = now(),
                     model = record.model, client = record.client,
@@ -86,6 +87,13 @@ local function note_failure(r, record, err)
                     message = tostring(err) }
   end
   outcome(r, record, false)
+end
+
+local function note_failure(r, record, err)
+  local attempts = r.attempts
+  note(record, err, r.state)
+  attempts[#attempts + 1] = record
+  tell_failure(r, record, err)
 end
 
 -- Seconds that this attempt may still take, or nil; what is over is 0.
@@ -283,6 +291,14 @@ local function go_on(r, lane, attempt, record, err)
   return lanes.next(r, lane)
 end
 
+--- Whether go_on would take the plan's next attempt at once, whatever there is
+-- to the request: there is nothing to wait for and nobody to be asked instead.
+function run.leads_on(attempt, record, err)
+  local verdict = kinds.verdict(record.kind, err)
+  return not (verdict.stop or verdict.larger or verdict.moves)
+    and attempt.retries == 0 and not attempt.fallback_on
+end
+
 local function stop_if_cancelled(r, err)
   if not native.is_cancelled(err) then return end
   if not lanes.is_loser(r) and r.state ~= "CANCELLED" then
@@ -320,14 +336,14 @@ function run.lane(r, lane, attempt)
   end
 end
 
---- Goes on after an attempt that was made elsewhere and has failed.
+--- Goes on after an attempt that was made elsewhere, has failed, and is noted.
 function run.after(r, lane, attempt, record, err)
-  note_failure(r, record, err)
+  tell_failure(r, record, err)
   return run.lane(r, lane, go_on(r, lane, attempt, record, err))
 end
 
 run.time_left, run.ask_for, run.within = time_left, ask_for, within
-run.acquire = acquire
+run.acquire, run.note = acquire, note
 run.call_options, run.no_client = call_options, no_client
 source.bind(run)
 

@@ -76,7 +76,8 @@ local function stream_all(self, router, request, options)
   return nil, stream.response
 end
 
--- A function (router, request, options) -> whether it went well, and what came.
+-- A function (router, request, options, started) -> whether it went well, and
+-- what came.
 local function sender(self, source)
   local router = self.router
   if not source.streams then return router._try end
@@ -102,7 +103,7 @@ local function server(self, source, make_of, options_of_it)
     if makes then request = make(n, arrival) end
     if chooses then options = options_of(arrival) end
     local tenant = tally or tenant_of(self, options and options.tenant or "")
-    local ok, text, response = send(router, request, options)
+    local ok, text, response = send(router, request, options, started)
     if ok then
       served(record, tenant.meter, started)
       if counts_tokens and response then charge(self, tenant, response) end
