@@ -151,6 +151,24 @@ describe("a thread", function()
     pool:close()
   end)
 
+  it("is cancelled also in a simulation, which waits for nothing", function()
+    local pool = llmpool.open "thread_spec simulates"
+    pool:register_model("m", { llmpool.simulated { id = "a" } })
+    local runner = thread(function(shared)
+      local inner = require "llmpool"
+      local client <close> = shared:acquire "m" -- tells that it has begun
+      inner.simulate({}, function()
+        while client.id do inner.sleep(1) end
+      end)
+    end, pool)
+    while pool:stats("m").lent == 0 do llmpool.sleep(0.001) end
+    runner:cancel()
+    local ok, err = runner:pjoin()
+    assert.same({ false, "cancelled" }, { ok, err.kind })
+    ledger.settled(pool)
+    pool:close()
+  end)
+
   it("runs its own tasks to their end", function()
     assert.equal(3, thread(function()
       local inner = require "llmpool"

@@ -132,6 +132,58 @@ describe("llmpool sim:", function()
       out = '<svg</svg>\n{"u-p.svg\nu.svg\n', err = "" }
   end)
 
+  it("runs seeds side by side as one by one, in their order", function()
+    host.expect { sh = [[
+      hashes() { grep '"hash"' | tr -d ' ,'; }
+      "$LUA" sim s.lua --seed 3 --seeds 5 --policy m --json | hashes >all
+      for seed in 3 4 5 6 7; do "$LUA" sim s.lua --seed $seed --policy m --json
+      done | hashes >each
+      cmp all each && sort -u all | wc -l | tr -d ' '
+      "$LUA" sim s.lua --seeds 9 --policy raises.lua 2>&1 | head -1]],
+      files = FILES, ended = "exit 0", err = "",
+      out = "5\nLUA: sim: raises.lua:2: no idea\n" }
+  end)
+
+  -- Each run tells that it has begun by a line of a file.
+  local TOLD = [[
+    local scenario = require "llmpool.scenario"
+    return scenario {
+      name = "told", duration = scenario.settings { duration = 10 }.duration,
+      models = { m = { clients = { { id = "a", latency = 0.1 } } } },
+      traffic = { "constant", rate = 5 },
+      actions = { { at = 0, function()
+        local file = io.open("told", "a")
+        file:write "begun\n"
+        file:close()
+      end } },
+    }]]
+
+  it("ends by Ctrl-C with what is done, as interrupted", function()
+    host.expect { sh = [[
+      : >told
+      "$LUA" sim s.lua $OPTIONS >seen 2>said & pid=$!
+      until [ "$(wc -l <told)" -gt 40 ]; do sleep 0.01; done
+      kill -INT $pid; wait $pid; echo $?
+      sed 's/[0-9][0-9]* seeds.*/N seeds/' seen | head -1
+      sed 's/after [0-9]* of/after N of/' said]],
+      env = "OPTIONS='--seeds 1000000'", files = { ["s.lua"] = TOLD },
+      ended = "exit 0", err = "", out = "130\ntold: none, N seeds\n"
+        .. "LUA: sim: interrupted after N of 1000000 seeds\n" }
+  end)
+
+  it("ends by Ctrl-C in a run that is long, with nothing", function()
+    host.expect { sh = [[
+      for seeds in 1 4; do
+        : >told
+        "$LUA" sim s.lua --set duration=1e9 --seeds $seeds >seen 2>said &
+        pid=$!
+        until [ -s told ]; do sleep 0.01; done
+        kill -INT $pid; wait $pid; echo $?
+        cat seen said
+      done]], files = { ["s.lua"] = TOLD }, ended = "exit 0", err = "",
+      out = ("130\nLUA: sim: interrupted\n"):rep(2) }
+  end)
+
   it("shows the same on every run, at every width", function()
     local function report(width)
       return host.run(host.program, { files = FILES,
@@ -171,6 +223,6 @@ describe("llmpool sim:", function()
       sh = [["$LUA" sim long.lua >out.txt 2>err.txt &
         sleep 0.7; kill -INT $!; wait $!; echo $?
         grep -c interrupted err.txt]],
-      ended = "exit 0", out = "1\n1\n" }
+      ended = "exit 0", out = "130\n1\n" }
   end)
 end)

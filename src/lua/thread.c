@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <lualib.h>
 
@@ -47,9 +48,11 @@ typedef struct Thread { /* a userdata of the parent's; outlives the thread */
 
 /* ---- in the thread ----------------------------------------------------- */
 
+/* Also what runs in a simulation there, for which the thread's task waits. */
 static void on_cancel(Worker *worker, Message *message) {
   (void)message;
-  scope_cancel(&worker->real.root);
+  for (World *world = worker->world; world; world = world->outer)
+    scope_cancel(&world->root);
 }
 
 static void attach(Thread *thread, Worker *child) {
@@ -284,9 +287,17 @@ static int f_thread_wait(lua_State *L) {
   return k_wait(L, LUA_OK, 0);
 }
 
+/* () -> how many processors there are for this machine's threads */
+static int f_processors(lua_State *L) {
+  long n = sysconf(_SC_NPROCESSORS_ONLN);
+  lua_pushinteger(L, n > 0 ? n : 1);
+  return 1;
+}
+
 void thread_open(lua_State *L, Binding *b) {
   static const luaL_Reg functions[] = {{"thread_start", f_thread_start},
                                        {"thread_wait", f_thread_wait},
+                                       {"processors", f_processors},
                                        {NULL, NULL}};
   static const luaL_Reg metamethods[] = {{"__gc", mm_gc}, {NULL, NULL}};
   set_functions(L, b, functions);

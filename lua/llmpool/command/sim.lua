@@ -3,6 +3,8 @@
 
 local progress = require "llmpool.progress"
 
+local INTERRUPTED = 130 -- as shells have it: 128 and SIGINT
+
 -- Set options are checked before anything runs.
 local function integer(args, name, least)
   local text = args[name]
@@ -84,9 +86,8 @@ end
 
 local KEPT = 1 << 20 -- events that a picture is drawn from
 
-local function column(scenario, args, plan, n)
+local function run_here(scenario, args, plan, n, reports)
   local policy = plan.policies[n]
-  local reports = {}
   for i = 1, plan.seeds do
     local show, clear = progress_line(scenario.name)
     local pictures = i == 1 and (args.timeline or args.trace)
@@ -99,7 +100,64 @@ local function column(scenario, args, plan, n)
     if pictures then write_pictures(args, n, policy, ran) end
     reports[i] = report
   end
-  return { name = title(policy) or reports[1].policy, reports = reports }
+end
+
+-- Runs that take no time of ours and draw no pictures need not be one after the
+-- other.
+local function run_in_threads(scenario, args, plan, n, reports)
+  local show, clear = progress.line(scenario.name)
+  local ok, err = pcall(require "llmpool.scenario.seeds".run, {
+    path = args[1], replay = plan.replay, settings = plan.settings,
+    policy = plan.policies[n], seed = plan.seed or scenario.seed,
+  }, plan.seeds, reports, function(done)
+    show(done, plan.seeds, ("%d seeds"):format(done))
+  end)
+  clear()
+  if not ok then error(err, 0) end
+end
+
+local function is_interrupt(err)
+  return type(err) == "string" and err:find "interrupted!$" ~= nil
+end
+
+-- How many reports there are from the first seed on without a gap.
+local function done_of(reports)
+  local n = 0
+  while reports[n + 1] do n = n + 1 end
+  return n
+end
+
+-- A column of reports, one a seed. Ctrl-C leaves those that are done: then the
+-- plan is for so many seeds, and says that it was interrupted. Returns nil if
+-- there is none, and other columns to be told of.
+local function column(scenario, args, plan, n)
+  local reports = {}
+  local in_threads = not (args.real or args.live or args.timeline or args.trace)
+    and require "llmpool.scenario.seeds".pay(plan.seeds)
+  local ok, err = pcall(in_threads and run_in_threads or run_here, scenario,
+    args, plan, n, reports)
+  if not ok then
+    local done = done_of(reports)
+    if not is_interrupt(err) or done == 0 and n == 1 then error(err, 0) end
+    plan.interrupted = plan.seeds
+    if done == 0 then return nil end
+    plan.seeds = done
+  end
+  return { name = title(plan.policies[n]) or reports[1].policy,
+           reports = reports }
+end
+
+-- All of them, or as far as they have come: each with the same seeds.
+local function columns_of(scenario, args, plan)
+  local columns = {}
+  for n = 1, math.max(1, #plan.policies) do
+    columns[n] = column(scenario, args, plan, n)
+    if plan.interrupted then break end
+  end
+  for _, c in ipairs(columns) do
+    c.reports = table.move(c.reports, 1, plan.seeds, 1, {})
+  end
+  return columns
 end
 
 -- ---- telling ----------------------------------------------------------------
@@ -143,7 +201,7 @@ local function as_text(columns, width, many)
   if #lines > 0 then io.write("\n", table.concat(lines, "\n"), "\n") end
 end
 
-local function run(args)
+local function run(args, host)
   local plan = check(args)
   local scenario
   if plan.replay then
@@ -151,10 +209,7 @@ local function run(args)
   else
     scenario = require "llmpool.scenario".load(args[1], plan.settings)
   end
-  local columns = {}
-  for n = 1, math.max(1, #plan.policies) do
-    columns[n] = column(scenario, args, plan, n)
-  end
+  local columns = columns_of(scenario, args, plan)
   local many = #columns > 1 or plan.seeds > 1
   if args.json then
     as_json(columns)
@@ -162,6 +217,11 @@ local function run(args)
     local native = require "llmpool.native"
     as_text(columns, plan.width or native.terminal(1)
       or math.tointeger(tonumber(os.getenv "COLUMNS")) or 80, many)
+  end
+  if plan.interrupted then
+    host.err(("%s: sim: interrupted after %d of %d seeds\n"):format(
+      host.program, plan.seeds, plan.interrupted))
+    return INTERRUPTED
   end
   return not have_failed(columns)
 end
@@ -200,9 +260,13 @@ The exit status is 1 when an expectation fails or the policy raises.
     { name = "live", text = "in real time, against the live clients" },
     { name = "width", value = "N", text = "columns of the report, 40 to 200" },
   },
-  run = function(args)
-    local ok, answer = pcall(run, args)
+  run = function(args, host)
+    local ok, answer = pcall(run, args, host)
     if ok then return answer end
+    if is_interrupt(answer) then
+      host.err(host.program .. ": sim: interrupted\n")
+      return INTERRUPTED
+    end
     return nil, sentence(answer)
   end,
 }
