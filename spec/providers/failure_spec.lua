@@ -312,6 +312,20 @@ describe("retry_at", function()
       { ["retry-after"] = "3600" }).retry_at)
   end)
 
+  it("is read in no time, however long it is written", function()
+    local began = os.clock()
+    for _, value in ipairs { ("1"):rep(60000) .. "x", ("1s"):rep(30000),
+      "Sun, " .. (" "):rep(60000), "2024-01-01T00:00:" .. ("0"):rep(60000) } do
+      for _, name in ipairs { "retry-after-ms", "retry-after",
+                              "x-ratelimit-reset-requests", "date" } do
+        span({ [name] = value, ["x-ratelimit-remaining-requests"] = "0" },
+          google("RESOURCE_EXHAUSTED", 429, "q", {
+            detail("RetryInfo", { retryDelay = value }) }))
+      end
+    end
+    assert.is_true(os.clock() - began < 0.5, os.clock() - began)
+  end)
+
   it("is said in the message", function()
     assert.matches("it may be asked again in 20 s$", tostring(refused("openai",
       429, { error = { message = "slow" } }, { ["retry-after"] = "20" })))
@@ -366,6 +380,46 @@ describe("keys in messages", function()
       assert.equal(clean, failure.scrub(text, KEY))
     end
     assert.equal("a.*b is ***", failure.scrub("a.*b is %d+.%d", "%d+.%d"))
+  end)
+
+  it("are wiped in parts", function()
+    local key = "0a1b2c3d4e5f6a7b8c9d"
+    for text, clean in pairs {
+      ["key 0a1b2c3d4e5f... is bad"] = "key ***... is bad",
+      ["ends in 6a7b8c9d9"] = "ends in 6a7b8c9d9", -- too short to be sure
+      ["ends in 5f6a7b8c9d"] = "ends in ***",
+      ["0a1b2c3d4e and 4e5f6a7b8c"] = "*** and ***",
+    } do
+      assert.equal(clean, failure.scrub(text, key))
+    end
+    assert.equal("*** and ***", failure.scrub("secret1 and secret2", "secret1",
+      "secret2"))
+  end)
+
+  it("of headers are wiped too", function()
+    local client = require("llmpool.providers.upstream").new(
+      require "llmpool.providers.openai", { headers = {
+        ["X-Auth-Token"] = llmpool.secret "abcdefgh",
+        ["X-Title"] = llmpool.secret "my title" } },
+      { id = "a", model = "m" })
+    local err = failure.refused(client, { status = 401, body = { error = {
+      message = "abcdefgh of my title" } } })
+    assert.matches("401 %*%*%* of my title", tostring(err))
+  end)
+
+  it("are looked for in no time, however much is said", function()
+    local began = os.clock()
+    for _, text in ipairs { ("x"):rep(1000000), ("sk-"):rep(300000),
+                            ("*"):rep(1000000), ("x*"):rep(500000),
+                            ("Bearer "):rep(100000), ("AIza"):rep(200000) } do
+      for _, body in ipairs { text, { error = { message = text, type = text,
+                                                code = text } } } do
+        local err = refused("openai", 400, body)
+        assert.is_true(#err.message < 3000)
+        assert.is_true(#(err.provider_code or "") <= 200)
+      end
+    end
+    assert.is_true(os.clock() - began < 0.5, os.clock() - began)
   end)
 
   it("do not come by the type or the code either", function()

@@ -121,6 +121,20 @@ local WHOLE = {
     reset = true } },
 
   ["400"] = { refusal "400 Bad Request", "bad_request" },
+  ["400 with the key all over it"] = { refusal("400 Bad Request",
+    ('{"error":{"message":"%s %s","type":"%s","code":"%s"}}'):format(KEY,
+    ("x"):rep(3000) .. KEY, KEY, KEY), "x-request-id: " .. KEY .. "\r\n"),
+    "bad_request" },
+  ["400 with parts of the key"] = { refusal("400 Bad Request",
+    '{"error":{"message":"no ' .. KEY:sub(1, -5) .. " or " .. KEY:sub(5)
+    .. '"}}'), "bad_request" },
+  ["400 of a text with the key where it is cut"] = { refusal("400 Bad Request",
+    ("y"):rep(200 - 18) .. KEY), "bad_request" },
+  ["400 with a book"] = { { "<body", answer(CHUNKED, "", "400 Bad Request"),
+    ("%x\r\n"):format(23 + 900000), '{"error":{"message":"ab',
+    { "x", 900000 }, "\r\n5\r\n\"}}\r\n\r\n0\r\n\r\n" }, "bad_request" },
+  ["of a text with the key where it is cut"] = { { whole(("y"):rep(80 - 18)
+    .. KEY) }, "malformed" },
   ["400 of HTML"] = { refusal("400 Bad Request", "<html>" .. KEY),
     "bad_request" },
   ["400 of nothing"] = { refusal("400 Bad Request", ""), "bad_request" },

@@ -113,6 +113,8 @@ local STREAMS = {
     "truncated" },
   ["with an event that is no JSON"] = { ended(event "a" .. "data: " .. KEY
     .. "\n\n"), "malformed", "a" },
+  ["with an event with the key where it is cut"] = { ended(event "a"
+    .. "data: " .. ("y"):rep(60 - 18) .. KEY .. "\n\n"), "malformed", "a" },
   ["with an event of a number"] = { ended(event "a" .. "data: 5\n\n"),
     "malformed", "a" },
   ["with an event nested too deep"] = { { stream(event "a" .. "data: "),
@@ -183,6 +185,12 @@ local OTHERS = {
   ["of Gemini's with an error in a list"] = { "gemini", ended(says { CANDIDATE,
     '[{"error":{"code":429,"status":"RESOURCE_EXHAUSTED"}}]' }), "rate_limit",
     "a", "resting", 1 },
+  ["of Gemini's that an error without data: ends"] = { "gemini", ended(says {
+    CANDIDATE } .. '{\n  "error": {\n    "code": 503,\n    "message": "x",\n'
+    .. '    "status": "UNAVAILABLE"\n  }\n}\n'), "overloaded", "a" },
+  ["of Gemini's that is an error without data:"] = { "gemini", ended(
+    '[{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}]'),
+    "rate_limit", nil, "resting", 1 },
   ["of Gemini's that is silent"] = { "gemini", { stream(says { CANDIDATE }),
     "!hang" }, "timeout_idle", "a" },
   ["of Anthropic's"] = { "anthropic", ended(says { BLOCK, STOPS,

@@ -183,11 +183,11 @@ static int k_event(lua_State *L, int status, lua_KContext ctx) {
 /* The stream is over. An event without its empty line is none; what it said
 ** comes beside the nil, for those who can tell whether it is whole. */
 static int at_last_event(lua_State *L, Response *r) {
-  if (r->failed || r->closed || r->sse == NULL || !sse_end(r->sse))
-    return at_end(L, r);
+  const SseText *rest = NULL;
+  if (!r->failed && !r->closed && r->sse) rest = sse_end(r->sse);
+  if (rest == NULL) return at_end(L, r);
   lua_pushnil(L);
-  lua_pushlstring(L, r->sse->data.length ? r->sse->data.at : "",
-                  r->sse->data.length);
+  lua_pushlstring(L, rest->length ? rest->at : "", rest->length);
   return 2;
 }
 

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MARK_PAST = 4 };
+enum { MARK_PAST = 4, STRAY_BYTES = 64 * 1024 };
 static const char mark[] = "\xef\xbb\xbf"; /* the byte order mark */
 
 void sse_init(Sse *sse, size_t max_bytes) {
@@ -24,6 +24,7 @@ void sse_free(Sse *sse) {
   free(sse->data.at);
   free(sse->event.at);
   free(sse->id.at);
+  free(sse->stray.at);
   sse_init(sse, sse->max_bytes);
 }
 
@@ -92,6 +93,21 @@ static SseStatus take_field(Sse *sse, const char *name, size_t name_length,
   return SSE_MORE;
 }
 
+/* A line of no field: it begins JSON, or goes on with it. What is longer than
+** any error is not kept. */
+static SseStatus keep_stray(Sse *sse, const char *line, size_t length) {
+  SseText *stray = &sse->stray;
+  if (stray->length == 0 && line[0] != '{' && line[0] != '[') return SSE_MORE;
+  if (stray->length + length >= STRAY_BYTES) return SSE_MORE;
+  return add(stray, line, length) && add(stray, "\n", 1) ? SSE_MORE
+                                                         : SSE_NO_MEMORY;
+}
+
+static bool is_field(const char *name, size_t length) {
+  return is(name, length, "data") || is(name, length, "event") ||
+         is(name, length, "id") || is(name, length, "retry");
+}
+
 /* One line without its end. */
 static SseStatus take_line(Sse *sse, const char *line, size_t length) {
   if (length == 0) {
@@ -101,6 +117,8 @@ static SseStatus take_line(Sse *sse, const char *line, size_t length) {
   }
   const char *colon = memchr(line, ':', length);
   if (colon == line) return SSE_MORE; /* a comment */
+  if (!is_field(line, colon ? (size_t)(colon - line) : length))
+    return keep_stray(sse, line, length);
   if (colon == NULL) return take_field(sse, line, length, "", 0);
   const char *value = colon + 1, *end = line + length;
   if (value < end && *value == ' ') value++;
@@ -186,11 +204,12 @@ SseStatus sse_feed(Sse *sse, const char *bytes, size_t length, size_t *used) {
   return status;
 }
 
-bool sse_end(Sse *sse) {
+const SseText *sse_end(Sse *sse) {
   if (sse->given) begin(sse);
   size_t length = sse->line.length;
   sse->line.length = 0;
   if (length > 0) take_line(sse, sse->line.at, length);
   sse->given = true; /* it is told once */
-  return sse->has_data;
+  if (sse->has_data) return &sse->data;
+  return sse->stray.length ? &sse->stray : NULL;
 }

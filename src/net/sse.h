@@ -4,7 +4,8 @@
 **
 ** It is fed bytes as they come, cut anywhere, and hands out one event at a
 ** time. It knows no connection and no Lua, copies only what is cut or joined,
-** and never holds more than it was allowed.
+** and never holds more than it was allowed. JSON that stands between the events
+** it keeps: Gemini tells so of a failure in the middle of a stream.
 */
 #ifndef LLMPOOL_SSE_H
 #define LLMPOOL_SSE_H
@@ -31,6 +32,7 @@ typedef struct Sse {
   SseText data;     /* the data lines so far, joined by \n */
   SseText event;    /* the event's name; length 0: none was given */
   SseText id;       /* the last id, of this event or an earlier one */
+  SseText stray;    /* lines of JSON that belong to no event */
   int64_t retry;    /* milliseconds; -1: not given since the last event */
   bool has_data, has_id;
   bool after_cr; /* a \n that comes next belongs to the \r before it */
@@ -44,8 +46,8 @@ void sse_free(Sse *sse);
 ** The event lies in data, event, id and retry until the next call. An event
 ** that has no empty line behind it when the bytes end is none. */
 SseStatus sse_feed(Sse *sse, const char *bytes, size_t length, size_t *used);
-/* No more bytes come. Whether an event has no empty line behind it; what it has
-** said lies in data, its last line included, which may have been cut. */
-bool sse_end(Sse *sse);
+/* No more bytes come. What is left: the data of an event that has no empty line
+** behind it (its last line may have been cut), else the stray JSON; or NULL. */
+const SseText *sse_end(Sse *sse);
 
 #endif

@@ -70,7 +70,8 @@ function response:read(what) end
 --- where given, `event`, `id` (the last one) and `retry` (milliseconds).
 --- It raises as read does, and kind too_large for an event beyond max_bytes.
 --- An event that the stream's end cut off before its empty line is none; what
---- it had said comes as a second value, beside the nil.
+--- it had said comes as a second value, beside the nil; or else the JSON that
+--- stood between the events.
 ---@async
 ---@param max_bytes? integer of one event; default 1 MiB
 ---@return fun(): table?, string? next_event

@@ -35,31 +35,17 @@ local OF_THE_KEY = { auth = true, billing = true, quota_day = true,
 
 -- ---- keys never leave -------------------------------------------------------
 
-local ECHOES = {
-  "%f[%w]sk%-[%w%-_%*%.]+", "AIza[%w%-_%*]+", "Bearer%s+[^%s\"',]+",
-  "[%w%-_]*%*%*%*+[%w%-_%*]*", -- what the provider masked itself
-}
+failure.scrub = require "llmpool.providers.scrub"
 
--- No key is shorter; one of a local server may be "x", and words have that.
-local SHORTEST = 6
+local MOST = 2000 -- bytes of a message; a longer one helps nobody
 
-local function plain_replace(text, find)
-  local at, parts = 1, {}
-  local first, last = text:find(find, 1, true)
-  while first do
-    parts[#parts + 1] = text:sub(at, first - 1) .. "***"
-    at = last + 1
-    first, last = text:find(find, at, true)
-  end
-  return table.concat(parts) .. text:sub(at)
-end
-
---- The text without the key and without anything that looks like one.
--- @param key string or nil: the client's own
-function failure.scrub(text, key)
-  if key and #key >= SHORTEST then text = plain_replace(text, key) end
-  for _, pattern in ipairs(ECHOES) do text = text:gsub(pattern, "***") end
-  return text
+--- The beginning of a text that somebody else wrote. It is cut when the keys
+-- are out of it, or the cut would leave a part of one that nobody knows.
+-- @param most integer or nil: bytes
+function failure.excerpt(context, text, most)
+  most = most or MOST
+  text = failure.scrub(text:sub(1, most + 4096), context:secret())
+  return #text > most and text:sub(1, most) or text
 end
 
 -- ---- facts -----------------------------------------------------------------
@@ -110,6 +96,8 @@ end
 local DIMENSIONS = { requests = "requests", tokens = "tokens",
                      input_tokens = "input-tokens" }
 
+local LONGEST = 4096
+
 local function dimension(facts)
   local words = (facts.message or ""):lower()
   return DIMENSIONS[facts.type] or (words:find "input tokens per"
@@ -137,6 +125,8 @@ function failure.facts(status, body)
   if not facts.message and type(body) == "string" and body ~= "" then
     facts.message = body:gsub("%s+", " "):sub(1, 200)
   end
+  -- its first words say it; keys are looked for in a sentence, not in a book
+  facts.message = facts.message and facts.message:sub(1, LONGEST)
   return facts
 end
 
@@ -250,6 +240,8 @@ function failure.new(context, kind, sentence, committed)
   return complete(object, context, committed)
 end
 
+local WORD = 200 -- bytes of a type, a code, a request's name
+
 local REMEDIES = {
   auth = "; its api_key is refused: replace it (pool:replace_client)",
   billing = "; its account cannot pay: top it up or replace its api_key",
@@ -263,12 +255,13 @@ local function code_of(facts)
   return facts.code ~= tostring(facts.status) and facts.code or nil
 end
 
-local function sentence_of(facts, kind, span)
+local function sentence_of(context, facts, kind, span)
   local parts = {}
   if facts.status then parts[1] = tostring(facts.status) end
-  parts[#parts + 1] = facts.message or "no reason given"
+  parts[#parts + 1] = facts.message
+    and failure.excerpt(context, facts.message) or "no reason given"
   local word = code_of(facts) or facts.type
-  if word then parts[#parts + 1] = "(" .. word .. ")" end
+  if word then parts[#parts + 1] = "(" .. word:sub(1, WORD) .. ")" end
   local sentence = table.concat(parts, " ") .. (REMEDIES[kind] or "")
   return span and ("%s; it may be asked again in %.3g s"):format(sentence, span)
     or sentence
@@ -299,23 +292,28 @@ local function obey(object, order)
   return object
 end
 
+local function excerpt(context, text)
+  return text and failure.excerpt(context, text, WORD)
+end
+
 --- The error object of a refusal: a bad status, or an error in the stream.
 -- @param context table: provider, id, model, secret
 -- @param refusal table: status (nil in a stream), headers, body (decoded, or
 -- text), committed
 function failure.refused(context, refusal)
-  local facts = failure.facts(refusal.status, refusal.body)
+  local body = refusal.body
+  if type(body) == "string" then body = failure.excerpt(context, body) end
+  local facts = failure.facts(refusal.status, body)
   local kind = failure.kind(facts)
   local headers = refusal.headers or {}
   local span = span_of(kind, facts, headers)
-  local object = failure.new(context, kind, sentence_of(facts, kind, span),
-    refusal.committed)
-  local key = context:secret()
+  local object = failure.new(context, kind,
+    sentence_of(context, facts, kind, span), refusal.committed)
   object.status = facts.status
-  object.provider_type = facts.type and failure.scrub(facts.type, key)
-  local code = code_of(facts)
-  object.provider_code = code and failure.scrub(code, key)
-  object.request_id = headers["x-request-id"] or headers["request-id"]
+  object.provider_type = excerpt(context, facts.type)
+  object.provider_code = excerpt(context, code_of(facts))
+  object.request_id = excerpt(context, headers["x-request-id"]
+    or headers["request-id"])
   object.retry_at = span and require "llmpool".now() + span
   return obey(object, headers["x-should-retry"])
 end

@@ -9,9 +9,14 @@
 local retry = {}
 
 local MOST = 1e9 -- seconds; anything later is never
+local LONGEST = 64 -- bytes of what can be a time
+
+local function is_time(text)
+  return type(text) == "string" and #text <= LONGEST
+end
 
 local function seconds(text)
-  local number = type(text) == "string"
+  local number = is_time(text)
     and text:match "^%s*(%-?%d+%.?%d*)%s*$"
   number = tonumber(number)
   return number and math.max(0, math.min(number, MOST))
@@ -45,7 +50,7 @@ end
 
 --- The three forms of an HTTP date, as seconds since 1970.
 function retry.http_date(text)
-  if type(text) ~= "string" then return nil end
+  if not is_time(text) then return nil end
   local day, month, year, h, m, s = text:match
     "^%a+,%s*(%d+)[%s%-](%a+)[%s%-](%d+)%s+(%d+):(%d+):(%d+)%s*GMT%s*$"
   if not day then
@@ -64,7 +69,7 @@ end
 
 --- A moment of RFC 3339, as seconds since 1970.
 function retry.rfc3339(text)
-  if type(text) ~= "string" then return nil end
+  if not is_time(text) then return nil end
   local year, month, day, h, m, s, zone = text:match
     "^(%d%d%d%d)%-(%d%d)%-(%d%d)[Tt ](%d%d):(%d%d):(%d%d%.?%d*)(.+)$"
   local shift = zone and offset(zone)
@@ -83,7 +88,7 @@ local UNITS = { ns = 1e-9, us = 1e-6, ["µs"] = 1e-6, ["μs"] = 1e-6,
 
 --- A duration as Go writes it ("6m0s", "12ms") or as protobuf does ("1.5s").
 function retry.duration(text)
-  if type(text) ~= "string" then return nil end
+  if not is_time(text) then return nil end
   local sum, rest = 0, text:match "^%s*(.-)%s*$"
   if rest == "" then return nil end
   while rest ~= "" do

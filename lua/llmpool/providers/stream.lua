@@ -177,8 +177,8 @@ function Stream:take_event(event)
       body = wrong, committed = self.committed }))
   end
   if type(decoded) ~= "table" then
-    self:fail(failure.new(self.client, "malformed", ("an event of the stream "
-      .. "is no JSON: %s"):format(data:sub(1, 60)), self.committed))
+    self:fail(failure.new(self.client, "malformed", "an event of the stream is "
+      .. "no JSON: " .. failure.excerpt(self.client, data, 60), self.committed))
   end
   self:digest(decoded)
 end

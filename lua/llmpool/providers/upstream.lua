@@ -9,6 +9,7 @@ local answer = require "llmpool.providers.answer"
 local failure = require "llmpool.providers.failure"
 local json = require "llmpool.json"
 local request = require "llmpool.providers.request"
+local secrets = require "llmpool.secrets"
 
 local upstream = {}
 
@@ -31,9 +32,14 @@ function upstream.new(format, config, names)
   }, Upstream)
 end
 
---- The key, for those who must keep it out of what they say.
+--- The key, for those who must keep it out of what they say, and then the
+-- values of headers that hold one by their name.
 function Upstream:secret()
-  return self.config.api_key and self.config.api_key:reveal()
+  local list, config = {}, self.config
+  for name, value in pairs(config.headers or {}) do
+    if secrets.is_name(name) then list[#list + 1] = value:reveal() end
+  end
+  return config.api_key and config.api_key:reveal(), table.unpack(list)
 end
 
 -- ---- requests --------------------------------------------------------------
@@ -80,7 +86,7 @@ end
 
 local function make_headers(self)
   local config = self.config
-  local headers = self.format.headers(config, self:secret())
+  local headers = self.format.headers(config, (self:secret()))
   headers["Content-Type"] = "application/json"
   headers["User-Agent"] = require "llmpool"._VERSION:gsub(" ", "/")
   for name, value in pairs(config.headers or {}) do
@@ -164,8 +170,8 @@ function Upstream:decode(reply, text)
     }), 0)
   end
   if type(body) ~= "table" then
-    error(failure.new(self, "malformed", ("the answer is no JSON: %s")
-      :format(text:sub(1, 80))), 0)
+    error(failure.new(self, "malformed", "the answer is no JSON: "
+      .. failure.excerpt(self, text, 80)), 0)
   end
   return body
 end
