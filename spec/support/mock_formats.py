@@ -30,7 +30,7 @@ async def answer(request, script, writer):
         return await writer.whole(401, {}, to_json(refusal))
     body = json.loads(request["body"]) if request["body"] else {}
     if plain_fault(script):
-        return await fail(script, writer)
+        return await fail(provider, script, writer)
     reply = Reply(script, body, model)
     make = provider(reply)
     if operation == "stream" or (operation == "chat" and body.get("stream")):
@@ -40,8 +40,8 @@ async def answer(request, script, writer):
     content = result[operation]()
     if script.get("wait_first"):
         await asyncio.sleep(script["wait_first"])
-    await writer.whole(script.get("status", 200), headers_of(script),
-                       to_json(content))
+    await writer.whole(script.get("status", 200),
+                       headers_of(script, provider), to_json(content))
 
 
 def plain_fault(script):
@@ -50,20 +50,21 @@ def plain_fault(script):
                               or script.get("status", 200) >= 300)
 
 
-async def fail(script, writer):
+async def fail(provider, script, writer):
     status = script.get("status", 200)
-    if "body" in script:
-        body = script["body"]
-        data = body.encode() if isinstance(body, str) else to_json(body)
-    elif "error" in script:
-        data = to_json({"error": script["error"]})
-    else:
-        data = to_json({"error": {"message": "as the script wants it"}})
-    await writer.whole(status, headers_of(script), data, script.get("cut"))
+    body = script.get("body")
+    if body is None:
+        error = dict({"message": "as the script wants it"},
+                     **provider.error_of(status))
+        error.update(script.get("error", {}))
+        body = provider.error_body(error)
+    data = body.encode() if isinstance(body, str) else to_json(body)
+    await writer.whole(status, headers_of(script, provider), data,
+                       script.get("cut"))
 
 
-def headers_of(script):
-    headers = {"x-request-id": "req_mock"}
+def headers_of(script, provider):
+    headers = {provider.request_header: "req_mock"}
     if script.get("content_type"):
         headers["content-type"] = script["content_type"]
     headers.update(script.get("headers", {}))
@@ -152,7 +153,21 @@ def vector(text):
 
 
 class OpenAI:
-    mark = "data: [DONE]"
+    request_header = "x-request-id"
+
+    @staticmethod
+    def error_of(status):
+        """What it says of a refusal besides its message."""
+        kind = "server_error" if status >= 500 else "invalid_request_error"
+        known = {401: {"code": "invalid_api_key"},
+                 404: {"code": "model_not_found"},
+                 429: {"type": "requests", "code": "rate_limit_exceeded"}}
+        return dict({"type": kind, "param": None, "code": None},
+                    **known.get(status, {}))
+
+    @staticmethod
+    def error_body(error):
+        return {"error": error}
 
     def __init__(self, reply):
         self.reply = reply
@@ -251,6 +266,22 @@ def fragments(call):
 
 
 class Anthropic(OpenAI):
+    request_header = "request-id"
+    errors = {400: "invalid_request_error", 401: "authentication_error",
+              402: "billing_error", 403: "permission_error",
+              404: "not_found_error", 409: "conflict_error",
+              413: "request_too_large", 429: "rate_limit_error",
+              500: "api_error", 504: "timeout_error", 529: "overloaded_error"}
+
+    @classmethod
+    def error_of(cls, status):
+        return {"type": cls.errors.get(
+            status, "api_error" if status >= 500 else "invalid_request_error")}
+
+    @staticmethod
+    def error_body(error):
+        return {"type": "error", "error": error, "request_id": "req_mock"}
+
     finishes = {"stop": "end_turn", "length": "max_tokens",
                 "tool_calls": "tool_use", "content_filter": "refusal"}
 
@@ -329,6 +360,15 @@ class Anthropic(OpenAI):
 
 
 class Gemini(OpenAI):
+    errors = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED",
+              403: "PERMISSION_DENIED", 404: "NOT_FOUND", 409: "ABORTED",
+              429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE",
+              504: "DEADLINE_EXCEEDED"}
+
+    @classmethod
+    def error_of(cls, status):
+        return {"code": status, "status": cls.errors.get(status, "UNKNOWN")}
+
     finishes = {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP",
                 "content_filter": "SAFETY"}
 
@@ -447,7 +487,8 @@ async def stream(make, script, writer, operation, request):
     as_array = script.get("json_array") or (
         operation == "stream" and request["query"].get("alt") != "sse")
     form = (Array if as_array else EventStream)(script)
-    headers = dict({"content-type": form.content_type}, **headers_of(script))
+    headers = dict({"content-type": form.content_type},
+                   **headers_of(script, type(make)))
     await writer.start(script.get("status", 200), headers)
     if form.begin():
         await writer.part(form.begin())
