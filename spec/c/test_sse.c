@@ -242,13 +242,17 @@ static void a_large_event_in_one_piece_is_bounded_too(void **state) {
 static void what_is_left_is_told_at_the_end(void **state) {
   static const struct {
     const char *bytes, *data;
-  } cases[] = {{"data: a\n\ndata: b", "b"},     {"data: a\n\ndata: b\n", "b"},
-               {"data: a\r\ndata: b", "a\nb"},  {"data: a\n\n", NULL},
-               {"data: a\n\nevent: x\n", NULL}, {"", NULL},
+  } cases[] = {{"data: a\n\ndata: b", "b"},
+               {"data: a\n\ndata: b\n", "b"},
+               {"data: a\r\ndata: b", "a\nb"},
+               {"data: a\n\n", NULL},
+               {"data: a\n\nevent: x\n", NULL},
+               {"", NULL},
                {"data: a\n\n{\n  \"x\": 1\n}", "{\n  \"x\": 1\n}\n"},
                {"[1]\ndata: a\n\n\n2", "[1]\n2\n"},
                {"x\n{\ndata: b", "b"},
-               {"data: a\n\nda", NULL},         {"data: a\n\ndata", ""}};
+               {"data: a\n\nda", NULL},
+               {"data: a\n\ndata", ""}};
   (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     Sse sse;

@@ -375,6 +375,76 @@ describe("what Anthropic counts", function()
   end)
 end)
 
+describe("what a message in the one form cannot say of Anthropic's", function()
+  local citation = { type = "web_search_result_location", url = "https://x" }
+  local blocks = {
+    { type = "thinking", thinking = "hm", signature = "s" },
+    { type = "server_tool_use", id = "srv", name = "web_search",
+      input = { query = "x" } },
+    { type = "web_search_tool_result", tool_use_id = "srv", content = {
+      { type = "web_search_result", url = "https://x" } } },
+    { type = "text", text = "found", citations = { citation } },
+    { type = "tool_use", id = "c", name = "f", input = { a = 1 } },
+  }
+  local function start(i, block)
+    return json.encode { type = "content_block_start", index = i,
+                         content_block = block }
+  end
+  local function delta(i, d)
+    return json.encode { type = "content_block_delta", index = i, delta = d }
+  end
+  local function stop(i)
+    return json.encode { type = "content_block_stop", index = i }
+  end
+  local events = {
+    '{"type":"message_start","message":{}}',
+    start(0, { type = "thinking", thinking = "", signature = "" }),
+    delta(0, { type = "thinking_delta", thinking = "hm" }),
+    delta(0, { type = "signature_delta", signature = "s" }), stop(0),
+    start(1, { type = "server_tool_use", id = "srv", name = "web_search",
+               input = {} }),
+    delta(1, { type = "input_json_delta", partial_json = '{"query"' }),
+    delta(1, { type = "input_json_delta", partial_json = ':"x"}' }), stop(1),
+    start(2, blocks[3]), stop(2),
+    start(3, { type = "text", text = "", citations = json.null }),
+    delta(3, { type = "text_delta", text = "fou" }),
+    delta(3, { type = "citations_delta", citation = citation }),
+    delta(3, { type = "text_delta", text = "nd" }), stop(3),
+    start(4, { type = "tool_use", id = "c", name = "f", input = {} }),
+    delta(4, { type = "input_json_delta", partial_json = '{"a":1}' }), stop(4),
+    json.encode { type = "message_delta", delta = { stop_reason =
+      "pause_turn" }, usage = { output_tokens = 1 } },
+    '{"type":"message_stop"}',
+  }
+
+  it("goes back as it came, whole and streamed", function()
+    local _, whole = replies.whole("anthropic", json.encode {
+      content = blocks, stop_reason = "pause_turn" })
+    local ok, streamed = replies.stream("anthropic", events)
+    assert.is_true(ok, tostring(streamed))
+    for _, response in ipairs { whole, streamed } do
+      assert.equal("found", response.text)
+      assert.equal("pause_turn", response.finish_reason)
+      assert.equal(1, #response.tool_calls)
+      assert.equal('{"a":1}', response.tool_calls[1]["function"].arguments)
+      local r = { messages = { { role = "user", content = "q" },
+                               response.message } }
+      assert.same(blocks, sent("anthropic", r).messages[2].content)
+      assert.is_nil(sent("openai", r).messages[2].content_blocks)
+      assert.equal("found", sent("gemini", r).contents[2].parts[1].text)
+    end
+  end)
+
+  it("is nothing where a message says all", function()
+    local ok, response = replies.whole("anthropic", json.encode { content = {
+      { type = "thinking", thinking = "hm", signature = "s" },
+      { type = "text", text = "a", citations = json.null } },
+      stop_reason = "end_turn" })
+    assert.is_true(ok)
+    assert.is_nil(response.message.content_blocks)
+  end)
+end)
+
 describe("a block of Anthropic's that begins with all of it", function()
   it("is read, of whatever type", function()
     local format = { type = "json_schema", json_schema = { name = "it",

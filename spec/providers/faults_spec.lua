@@ -32,6 +32,9 @@ local WHOLE = {
     "ab" },
   ["packed"] = { { whole(raw.gzip(TEXT), nil, "Content-Encoding: gzip\r\n") },
     "ab" },
+  ["packed as brotli does"] = { { whole(raw.bytes_of "1b2900f81d07768cb385391c"
+    .. raw.bytes_of "6c778f508a6ced559858f675e97425a6b4a28b34e19a995822356a1b"
+    .. raw.bytes_of "67c400", nil, "Content-Encoding: br\r\n") }, "ab" },
   ["packed in chunks"] = { { answer(CHUNKED .. "Content-Encoding: gzip\r\n",
     chunk(raw.gzip(TEXT):sub(1, 20)) .. chunk(raw.gzip(TEXT):sub(21))
     .. "0\r\n\r\n") }, "ab" },
@@ -262,6 +265,24 @@ describe("an answer", function()
       faults.check_client(pool, row[3], row[4])
     end)
   end
+end)
+
+describe("what stands behind an answer", function()
+  it("is no answer to the next request", function()
+    local smuggled = whole((TEXT:gsub('"ab"', '"smuggled"')))
+    for _, rest in ipairs { "garbage\0\1", smuggled, "HTTP/1.1 200 OK\r\n",
+                            "\r\n\r\n" .. smuggled } do
+      local pool = faults.pool { "<body", whole(TEXT) .. rest }
+      for _ = 1, 3 do assert.equal("ab", (pool:generate("m", "q"))) end
+      faults.check_client(pool)
+      pool = faults.pool { "<body", whole(TEXT), 0.005, rest }
+      for _ = 1, 3 do
+        assert.equal("ab", (pool:generate("m", "q")))
+        llmpool.sleep(0.02) -- it comes while the connection is idle
+      end
+      faults.check_client(pool)
+    end
+  end)
 end)
 
 describe("a client that was told to come later", function()

@@ -59,6 +59,13 @@ function raw.bytes(text, last)
   return list
 end
 
+--- The bytes that hexadecimal digits name.
+function raw.bytes_of(digits)
+  return (digits:gsub("%x%x", function(two)
+    return string.char(tonumber(two, 16))
+  end))
+end
+
 --- The text as gzip writes it.
 function raw.gzip(text)
   local name = os.tmpname()

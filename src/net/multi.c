@@ -124,14 +124,27 @@ curl_socket_t multi_open_socket(void *data, curlsocktype purpose,
     close(fd);
     return CURL_SOCKET_BAD;
   }
-  *s = (Socket){0, 0, 1};
+  *s = (Socket){.ours = 1};
   return fd;
+}
+
+void multi_note_port(Multi *m, curl_socket_t fd, int port) {
+  if ((size_t)fd >= m->socket_count || !m->sockets[fd].ours) return;
+  m->sockets[fd].port = (uint16_t)port;
+  m->by_port[port % PORTS] = fd;
+}
+
+bool multi_is_stray(const Multi *m, int port) {
+  size_t fd = (size_t)m->by_port[port % PORTS];
+  if (fd >= m->socket_count) return false;
+  const Socket *s = &m->sockets[fd];
+  return s->ours && s->stray && s->port == port;
 }
 
 /* The kernel forgets a closed descriptor by itself. */
 int multi_close_socket(void *data, curl_socket_t fd) {
   Multi *m = data;
-  if ((size_t)fd < m->socket_count) m->sockets[fd] = (Socket){0, 0, 0};
+  if ((size_t)fd < m->socket_count) m->sockets[fd] = (Socket){0};
   return close(fd);
 }
 
@@ -142,11 +155,12 @@ static void on_event(Multi *m, const struct epoll_event *event) {
   if (event->events & (EPOLLIN | EPOLLHUP)) events |= CURL_CSELECT_IN;
   if (event->events & EPOLLOUT) events |= CURL_CSELECT_OUT;
   if (event->events & EPOLLERR) events |= CURL_CSELECT_ERR;
-  if (s->wanted == 0)
-    watch_in_epoll(m, fd, s,
-                   0); /* nobody's: curl looks when it uses it again */
-  else
+  if (s->wanted == 0) { /* nobody's: it is looked at when it is used again */
+    s->stray = 1;
+    watch_in_epoll(m, fd, s, 0);
+  } else {
     act(m, fd, events);
+  }
 }
 
 static void on_poll(uv_poll_t *poll, int status, int what) {

@@ -20,7 +20,11 @@ typedef struct Socket {
   unsigned watched : 8; /* EPOLL* that the kernel was told */
   unsigned wanted : 8;  /* ... that curl asked for */
   unsigned ours : 1;    /* opened by us: we hear of its end */
+  unsigned stray : 1;   /* something came while nobody used it */
+  uint16_t port;        /* this side's, of one without TLS; 0: not known */
 } Socket;
+
+enum { PORTS = 1024 };
 
 struct Multi {
   const llmpool_api *api;
@@ -28,7 +32,8 @@ struct Multi {
   CURLM *curl;
   struct uv_poll_s *poll; /* of the epoll descriptor; the loop's until closed */
   int epoll;
-  Socket *sockets; /* by descriptor */
+  Socket *sockets;    /* by descriptor */
+  int by_port[PORTS]; /* descriptors, by the low bits of this side's port */
   size_t socket_count;
   llmpool_timer timer; /* curl's */
   Transfer *live;      /* under way */
@@ -52,6 +57,11 @@ void multi_remove(Multi *multi, Transfer *transfer);
 void multi_await(Multi *multi, int change);
 
 /* Callbacks for every easy handle: sockets of ours. */
+/* A connection without TLS has this port at our side. */
+void multi_note_port(Multi *m, curl_socket_t fd, int port);
+/* Whether bytes came on it that answer no request: the next one would take them
+** for its own answer. */
+bool multi_is_stray(const Multi *m, int port);
 curl_socket_t multi_open_socket(void *data, curlsocktype purpose,
                                 struct curl_sockaddr *address);
 int multi_close_socket(void *data, curl_socket_t fd);

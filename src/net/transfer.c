@@ -98,11 +98,28 @@ static size_t refuse(Transfer *t, Fault fault) {
   return 0;
 }
 
+static bool is_plain(const Transfer *t) {
+  char *url = NULL;
+  curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
+  return url && strncmp(url, "http://", 7) == 0;
+}
+
+/* Of what came over TLS nobody knows yet whether it is an answer. A kept
+** connection with an answer on it that nobody asked for (a 408, for one) would
+** give that to this request. */
+static bool is_stray(const Transfer *t, int port) {
+  if (t->opened == 0) return multi_is_stray(t->multi, port);
+  if (is_plain(t)) multi_note_port(t->multi, t->socket, port);
+  return false;
+}
+
 /* A connection stands, new or kept, and the request goes out. */
 static int on_connected(void *data, char *to, char *from, int to_port,
                         int from_port) {
   Transfer *t = data;
-  (void)to, (void)from, (void)to_port, (void)from_port;
+  (void)to, (void)from, (void)to_port;
+  t->stray = is_stray(t, from_port);
+  if (t->stray) return CURL_PREREQFUNC_ABORT;
   t->connected = now(t);
   t->phase = PHASE_ANSWER;
   if (set_timer(t)) return CURL_PREREQFUNC_OK;
@@ -114,7 +131,8 @@ static curl_socket_t on_open(void *data, curlsocktype purpose,
                              struct curl_sockaddr *address) {
   Transfer *t = data;
   if (t->opened == 0) t->opened = now(t);
-  return multi_open_socket(t->multi, purpose, address);
+  t->socket = multi_open_socket(t->multi, purpose, address);
+  return t->socket;
 }
 
 static bool is_status_line(const char *line, size_t length) {
@@ -331,6 +349,9 @@ void transfer_end(Transfer *t) {
 
 void transfer_done(Transfer *t, CURLcode result) {
   const llmpool_api *api = t->multi->api;
+  bool again = t->stray && t->owner && t->fault == FAULT_NONE;
+  t->stray = false;
+  if (again && transfer_again(t)) return; /* that connection is closed */
   if (t->link) multi_remove(t->multi, t);
   t->phase = PHASE_DONE;
   t->result = result;

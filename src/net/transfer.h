@@ -61,6 +61,7 @@ struct Transfer {
   llmpool_timer timer;            /* of the nearest limit */
   int64_t started, began;         /* ns: all of it, this hop */
   int64_t opened;                 /* a socket was made for it; 0: none was */
+  curl_socket_t socket;           /* the latest that was */
   int64_t connected, first, last; /* `last`: bytes came; 0: not yet */
   Bytes head, body;               /* body: what was not read yet */
   size_t received;                /* bytes of the body so far */
@@ -69,6 +70,7 @@ struct Transfer {
   uint8_t hops; /* redirects that may still be followed */
   bool stream;  /* the reader takes it piece by piece */
   bool paused;  /* the reader is behind */
+  bool stray;   /* its connection had bytes on it before it asked: once more */
   bool awaited; /* counted by multi_await */
   bool special; /* has options that curl would keep: for one request only */
   char method[16];

@@ -107,6 +107,7 @@ function Answer:add(piece)
   self.id, self.model = piece.id or self.id, piece.model or self.model
   self.thinking_blocks = piece.thinking_blocks or self.thinking_blocks
   self.extra_content = piece.extra_content or self.extra_content
+  self.content_blocks = piece.content_blocks or self.content_blocks
 end
 
 local function calls_of(choice, settle)
@@ -140,6 +141,7 @@ local function message_of(self, result)
       or not result.tool_calls and "" or nil,
     tool_calls = result.tool_calls, reasoning_content = result.reasoning,
     thinking_blocks = self.thinking_blocks, extra_content = self.extra_content,
+    content_blocks = self.content_blocks,
   }
 end
 

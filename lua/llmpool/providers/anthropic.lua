@@ -74,9 +74,28 @@ local function is_thinking(block)
   return block.type == "thinking" or block.type == "redacted_thinking"
 end
 
+local SAID = { text = true, tool_use = true }
+
+-- Whether a message in the one form says less than its blocks: what Anthropic's
+-- own tools did, who is quoted, thoughts between the texts.
+local function is_more(blocks, json_name)
+  local after = false
+  for _, block in ipairs(blocks) do
+    if json_name and block.name == json_name then return false end
+    local quotes = type(block.citations) == "table"
+      and next(block.citations) ~= nil
+    if not SAID[block.type] and not is_thinking(block) or quotes
+      or after and is_thinking(block) then
+      return true
+    end
+    after = after or SAID[block.type] or false
+  end
+  return false
+end
+
 local function new_state(asked)
   return { calls = 0, json_name = asked and translate.json_name(asked),
-           blocks = {}, thoughts = {}, usage = {} }
+           entries = {}, blocks = {}, thoughts = {}, usage = {} }
 end
 
 --- Takes a decoded answer into `answer`; nil and why, where it is none.
@@ -95,6 +114,8 @@ function anthropic.read(body, answer, asked)
     finish_reason = finish_of(body.stop_reason, state),
     usage = usage.anthropic(body.usage), id = body.id, model = body.model,
     thinking_blocks = state.thoughts[1] and state.thoughts or nil,
+    content_blocks = is_more(body.content, state.json_name) and body.content
+      or nil,
   }
   return true
 end
@@ -135,12 +156,14 @@ end
 function events.content_block_start(state, data)
   local block = type(data.content_block) == "table" and data.content_block
     or {}
-  state.blocks[data.index or 0] = block
+  local entry = { block = block, texts = {}, inputs = {} }
+  state.entries[data.index or 0] = entry
+  state.blocks[#state.blocks + 1] = block
   if is_thinking(block) then
     state.thoughts[#state.thoughts + 1] = block
     return { reasoning = block.thinking }
   elseif block.type == "tool_use" and block.name ~= state.json_name then
-    block.call = state.calls
+    entry.call = state.calls
     return call_piece(state, block.id, block.name, begun(block.input))
   elseif block.type == "tool_use" then
     return { text = begun(block.input) }
@@ -151,28 +174,61 @@ end
 
 local deltas = {}
 
-function deltas.text_delta(_, _, delta) return { text = delta.text } end
+function deltas.text_delta(_, entry, delta)
+  entry.texts[#entry.texts + 1] = delta.text
+  return { text = delta.text }
+end
 
-function deltas.thinking_delta(_, block, delta)
+function deltas.thinking_delta(_, entry, delta)
+  local block = entry.block
   block.thinking = (block.thinking or "") .. (delta.thinking or "")
   return { reasoning = delta.thinking }
 end
 
-function deltas.signature_delta(_, block, delta)
+function deltas.signature_delta(_, entry, delta)
+  local block = entry.block
   block.signature = (block.signature or "") .. (delta.signature or "")
 end
 
-function deltas.input_json_delta(state, block, delta)
-  if delta.partial_json == "" then return nil end
-  if block.name == state.json_name then return { text = delta.partial_json } end
-  return { tool_calls = { { index = block.call,
-    ["function"] = { arguments = delta.partial_json } } } }
+function deltas.citations_delta(_, entry, delta)
+  local block = entry.block
+  block.citations = given(block.citations) and block.citations or {}
+  block.citations[#block.citations + 1] = delta.citation
+end
+
+function deltas.input_json_delta(state, entry, delta)
+  local part, name = delta.partial_json, entry.block.name
+  if part == "" then return nil end
+  entry.inputs[#entry.inputs + 1] = part
+  if state.json_name and name == state.json_name then return { text = part } end
+  if not entry.call then return nil end -- of a tool of Anthropic's own
+  return { tool_calls = { { index = entry.call,
+    ["function"] = { arguments = part } } } }
 end
 
 function events.content_block_delta(state, data)
   local delta = type(data.delta) == "table" and data.delta or {}
   local read = deltas[delta.type]
-  return read and read(state, state.blocks[data.index or 0] or {}, delta)
+  local entry = state.entries[data.index or 0]
+  if not entry then
+    entry = { block = {}, texts = {}, inputs = {} }
+    state.entries[data.index or 0] = entry
+  end
+  return read and read(state, entry, delta)
+end
+
+-- The block is as a whole answer would have it.
+function events.content_block_stop(state, data)
+  local entry = state.entries[data.index or 0]
+  if not entry then return end
+  local block = entry.block
+  if entry.texts[1] then
+    block.text = (block.text or "") .. table.concat(entry.texts)
+  end
+  if entry.inputs[1] then
+    local ok, input = pcall(json.decode, table.concat(entry.inputs))
+    block.input = ok and input or block.input
+  end
 end
 
 -- The counts are of the whole so far. Some backends tell only here what was
@@ -182,7 +238,9 @@ function events.message_delta(state, data)
   local delta = type(data.delta) == "table" and data.delta or {}
   return { finish_reason = finish_of(delta.stop_reason, state),
            usage = usage.anthropic(state.usage),
-           thinking_blocks = state.thoughts[1] and state.thoughts or nil }
+           thinking_blocks = state.thoughts[1] and state.thoughts or nil,
+           content_blocks = is_more(state.blocks, state.json_name)
+             and state.blocks or nil }
 end
 
 --- Puts the pieces of a decoded event into the list.

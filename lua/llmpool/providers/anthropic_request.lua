@@ -96,6 +96,9 @@ local function add_calls(blocks, calls, where)
 end
 
 local function assistant(message, where)
+  if given(message.content_blocks) then -- an answer of Anthropic's, all of it
+    return request.copy(message.content_blocks)
+  end
   local blocks = {}
   for _, block in ipairs(given(message.thinking_blocks)
     and message.thinking_blocks or {}) do

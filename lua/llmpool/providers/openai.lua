@@ -74,14 +74,15 @@ local function own_calls(list)
 end
 
 local function has_foreign(message, strict)
-  return message.thinking_blocks ~= nil or strict and
+  return message.thinking_blocks ~= nil or message.content_blocks ~= nil
+    or strict and
     (message.reasoning_content or message.extra_content
       or list_or_nil(message.tool_calls)) ~= nil
 end
 
 -- A message without what answers of other providers carry for themselves.
 local function own_message(message, strict)
-  local copy = request.rest(message, "thinking_blocks")
+  local copy = request.rest(message, "thinking_blocks content_blocks")
   if not strict then return copy end
   copy.reasoning_content, copy.extra_content = nil, nil
   if list_or_nil(copy.tool_calls) then
