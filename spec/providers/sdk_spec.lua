@@ -54,13 +54,14 @@ end
 
 -- The directory that has them, or nil and why not.
 local function install()
-  local directory = (os.getenv "LLMPOOL_BUILD" or "build") .. "/sdk"
+  local directory = "build/sdk"
   if not succeeds "node --version" or not succeeds "npm --version" then
     return nil, "node and npm are not installed"
   end
   if succeeds("test -d " .. directory .. "/node_modules/@google/genai") then
     return directory
   end
+  -- once, for all builds
   if not succeeds(("mkdir -p %s && timeout 180 npm install --prefix %s "
     .. "--no-audit --no-fund --no-save %s"):format(directory, directory,
     LIBRARIES)) then
@@ -166,7 +167,7 @@ local function check_failure(name, status, how, theirs)
   assert.equal(theirs.request, name ~= "gemini" and ours.request_id or nil)
 end
 
-describe("the providers' own libraries #slow", function()
+describe("the providers' own libraries #slow #once", function()
   local results, why
 
   setup(function()
