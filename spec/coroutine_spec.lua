@@ -266,6 +266,22 @@ describe("a wait", function()
       end))
   end)
 
+  it("names what cannot yield, not what can and lies between", function()
+    local function try() return message(llmpool.sleep, 0) end -- by pcall
+    local text
+    in_task(function()
+      table.sort({ 2, 1 }, function(x, y)
+        text = try()
+        return x < y
+      end)
+    end)
+    assert.matches("cannot wait here: inside table.sort", text)
+    in_task(function()
+      xpcall(error, function() text = try() end)
+    end)
+    assert.matches("cannot wait here: inside a finalizer, a message", text)
+  end)
+
   it("is not needed there with timeout 0", function()
     assert.equal("a", in_task(function()
       local id

@@ -27,12 +27,63 @@ static bool is_module(const char *name) {
   return strchr(name, '/') == NULL && !begins_with(name, "llmpool.meta.");
 }
 
+/* ---- globals ----------------------------------------------------------- */
+
+/* A script may do with its globals what it likes - set `string` to nil, give _G
+** a metatable that refuses unknown names: our files have their own names of
+** the standard functions. print, warn and arg are the script's on purpose. */
+static const char *const standard[] = {
+    "_G",       "assert",       "collectgarbage", "coroutine", "debug",
+    "dofile",   "error",        "getmetatable",   "io",        "ipairs",
+    "load",     "loadfile",     "math",           "next",      "os",
+    "package",  "pairs",        "pcall",          "rawequal",  "rawget",
+    "rawlen",   "rawset",       "require",        "select",    "string",
+    "table",    "tonumber",     "tostring",       "type",      "utf8",
+    "_VERSION", "setmetatable", "xpcall"};
+
+static const char globals_key = 'G'; /* registry: what our files see */
+
+/* (table, name) -> the script's global of that name, past its metatable */
+static int mm_other(lua_State *L) {
+  lua_pushglobaltable(L);
+  lua_pushvalue(L, 2);
+  lua_rawget(L, -2);
+  return 1;
+}
+
+/* What the script has lost or hidden by now is not to be had. */
+static void make_globals(lua_State *L) {
+  lua_newtable(L);
+  lua_pushglobaltable(L);
+  for (size_t i = 0; i < sizeof standard / sizeof standard[0]; i++) {
+    lua_pushstring(L, standard[i]);
+    lua_rawget(L, -2);
+    lua_setfield(L, -3, standard[i]);
+  }
+  lua_createtable(L, 0, 2);
+  lua_insert(L, -2);
+  lua_setfield(L, -2, "__newindex");
+  lua_pushcfunction(L, mm_other);
+  lua_setfield(L, -2, "__index");
+  lua_setmetatable(L, -2);
+}
+
+static void push_globals(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &globals_key) == LUA_TTABLE) return;
+  lua_pop(L, 1);
+  make_globals(L);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &globals_key);
+}
+
 /* ---- loading ----------------------------------------------------------- */
 
 static void load(lua_State *L, const llmpool_embedded_file *file) {
   if (luaL_loadbufferx(L, (const char *)file->text, file->length,
                        file->chunkname, "t") != LUA_OK)
     lua_error(L);
+  push_globals(L);
+  lua_setupvalue(L, -2, 1);
 }
 
 void embedded_load(lua_State *L, const char *module) {

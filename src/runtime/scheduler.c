@@ -49,6 +49,15 @@ int coroutine_resume(Worker *worker, lua_State *co, lua_State *from, int nargs,
 
 /* ---- may the running function wait? ------------------------------------ */
 
+/* Lua's own functions that a wait may cross; and error, under which a message
+** handler runs. */
+static bool is_crossable(const char *name) {
+  static const char *const names[] = {"pcall", "xpcall", "dofile", "error"};
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+    if (strcmp(name, names[i]) == 0) return true;
+  return false;
+}
+
 /* The name of the C function that a wait would have to cross, or NULL. Level 0
 ** is the function that asks, or the resume of what it runs in. */
 static const char *crossed_function(lua_State *L, lua_State *co) {
@@ -59,7 +68,9 @@ static const char *crossed_function(lua_State *L, lua_State *co) {
     lua_getinfo(co, "f", &ar);
     lua_xmove(co, L, 1);
     const char *name = push_library_name(L, -1);
-    return name ? name : ar.name;
+    if (name == NULL) return ar.name;
+    if (!is_crossable(name)) return name;
+    lua_pop(L, 1);
   }
   return NULL;
 }
