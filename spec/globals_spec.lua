@@ -7,7 +7,8 @@ local ledger = require "spec.support.ledger"
 -- Runs a use of most of the library with the globals as `change` leaves them.
 local function under(change)
   local kept, meta = {}, getmetatable(_G)
-  local set, call, raise, each, text = setmetatable, pcall, error, next, tostring
+  local set, call, raise, each = setmetatable, pcall, error, next
+  local text = tostring
   for name, value in pairs(_G) do kept[name] = value end
   local G = _G
   change(G)

@@ -105,48 +105,6 @@ static void test_a_creation_may_bring_its_own_spec(void **state) {
   give_back(&a);
 }
 
-/* Five idle, fifty callers at once, a slow create that nobody should need. */
-static void test_39_a_spike_creates_few_at_a_time(void **state) {
-  (void)state;
-  rig.factory.stepped = true;
-  rig_register("m", 5);
-  rig.vacant = true;
-  for (int i = 0; i < 20; i++) {
-    char id[16] = {'v', (char)('a' + i)};
-    assert_int_equal(rig_add(rig.model, id), LLM_OK);
-  }
-  static asker a[50];
-  int ready = 0, creating = 0, waiting = 0;
-  for (int i = 0; i < 50; i++) {
-    llm_step step = ask(&a[i], SECOND);
-    ready += step == LLM_READY;
-    creating += step == LLM_CREATE;
-    waiting += step == LLM_WAIT;
-  }
-  assert_int_equal(ready, 5);
-  assert_int_equal(creating, 2); /* max_creates */
-  assert_int_equal(waiting, 43); /* 18 of them for a slot */
-  for (int i = 0; i < 5; i++) give_back(&a[i]);
-  for (int i = 7; i < 25; i++) assert_int_equal(a[i].wakes, 0);
-  for (int i = 25; i < 30; i++) {
-    assert_int_equal(wake_up(&a[i]), LLM_READY); /* those in line come first */
-    give_back(&a[i]);
-  }
-  for (int i = 30; i < 50; i++) {
-    assert_int_equal(wake_up(&a[i]), LLM_READY);
-    give_back(&a[i]);
-  }
-  /* a slot is free: whoever gets it finds a client idle, and creates none */
-  llm_lease_abort(&a[5].lease);
-  llm_lease_abort(&a[6].lease);
-  for (int i = 7; i < 25; i++) {
-    assert_int_equal(wake_up(&a[i]), LLM_READY);
-    give_back(&a[i]);
-  }
-  assert_int_equal(rig_stats(rig.model).created, 0);
-  assert_int_equal(rig_stats(rig.model).vacant, 20);
-}
-
 static void test_40_when_the_backend_is_down_all_fail_fast(void **state) {
   (void)state;
   rig.vacant = true;
@@ -205,27 +163,6 @@ static void test_a_caller_in_a_hurry_shuts_no_gate(void **state) {
   assert_failed(ask(&a, 5 * MS), &a, TIMEOUT);
   use();
   assert_int_equal(rig.remote.creates, 2);
-}
-
-static void test_the_wait_for_a_slot_ends_in_time(void **state) {
-  (void)state;
-  rig.vacant = true;
-  rig.factory.stepped = true;
-  rig.options.max_creates = 1;
-  rig_register("m", 2);
-  asker a, b, c;
-  llm_ask now = {.now = true};
-  assert_int_equal(ask(&a, SECOND), LLM_CREATE);
-  assert_int_equal(ask(&b, SECOND), LLM_WAIT);
-  assert_failed(ask_as(&c, rig.model, &now), &c, TIMEOUT);
-  assert_true(llm_lease_withdraw(&b.lease, LLM_TIMEOUT));
-  assert_int_equal(b.lease.err, LLM_TIMEOUT);
-  assert_int_equal(ask(&b, SECOND), LLM_WAIT);
-  llm_lease_abort(&a.lease);
-  assert_int_equal(wake_up(&b), LLM_CREATE);
-  assert_int_equal(llm_lease_done(&b.lease, LLM_OK, rig_instance(), NULL, NULL),
-                   LLM_READY);
-  give_back(&b);
 }
 
 /* ---- checking ---------------------------------------------------------- */
@@ -521,11 +458,9 @@ int main(void) {
       TEST(test_25_a_create_that_makes_nothing_has_failed),
       TEST(test_25_nor_does_a_stepped_one),
       TEST(test_a_creation_may_bring_its_own_spec),
-      TEST(test_39_a_spike_creates_few_at_a_time),
       TEST(test_40_when_the_backend_is_down_all_fail_fast),
       TEST(test_a_creation_honours_the_shorter_bound),
       TEST(test_a_caller_in_a_hurry_shuts_no_gate),
-      TEST(test_the_wait_for_a_slot_ends_in_time),
       TEST(test_26_all_idle_are_sick),
       TEST(test_27_a_check_is_bounded),
       TEST(test_a_check_only_after_a_while),

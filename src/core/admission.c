@@ -315,6 +315,26 @@ void llm_sem_dismiss(llm_sem *sem) {
   llm_turn_leave(sem, &t);
 }
 
+static llm_waiter *find_first(const llm_sem *sem,
+                              bool (*suits)(const llm_waiter *, const void *),
+                              const void *what) {
+  for (int i = LLM_PRIORITIES - 1; i >= 0; i--)
+    for (llm_waiter *w = sem->lines[i].queue.head; w != NULL; w = w->next)
+      if (suits(w, what)) return w;
+  return NULL;
+}
+
+void llm_sem_nudge(llm_sem *sem,
+                   bool (*suits)(const llm_waiter *waiter, const void *what),
+                   const void *what) {
+  llm_turn t = {0};
+  llm_turn_enter(sem);
+  llm_waiter *waiter = find_first(sem, suits, what);
+  if (waiter != NULL) llm_line_end(sem, &t, waiter, LLM_W_AGAIN);
+  llm_word_settle(sem, 0, 0);
+  llm_turn_leave(sem, &t);
+}
+
 void llm_sem_pause(llm_sem *sem) {
   llm_turn t = {0};
   llm_turn_enter(sem);

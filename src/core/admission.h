@@ -262,6 +262,12 @@ bool llm_sem_close(llm_sem *sem);
 ** waits again. A node of a group leaves that line; the last one ends it. */
 void llm_sem_dismiss(llm_sem *sem);
 
+/* The first in line whom it `suits` stops waiting as LLM_W_AGAIN, without a
+** permit; `suits` runs under the lock. Not for nodes of a group. */
+void llm_sem_nudge(llm_sem *sem,
+                   bool (*suits)(const llm_waiter *waiter, const void *what),
+                   const void *what);
+
 /* Callers queue, permits come back, nobody is granted; deadlines go on. */
 void llm_sem_pause(llm_sem *sem);
 /* Grants what is free, in order. */

@@ -295,20 +295,57 @@ llm_step llm_lease_create(llm_lease *lease) {
 
 /* ---- the create slot --------------------------------------------------- */
 
-/* AGAIN: it is held. The idle list is looked at once more then. */
-static llm_step take_slot(llm_lease *lease) {
+/* A lease that prefers would rather create what it prefers. */
+static bool may_take(const llm_waiter *waiter, const void *key) {
+  const llm_lease *lease = (const llm_lease *)(const void *)waiter;
+  if (key == NULL) return true;
+  return lease->n_prefer == 0 && !llm_lease_excludes(lease, key);
+}
+
+void llm_slot_nudge(llm_model *model, const llm_key *key) {
+  if (llm_sem_waiting(&model->creates) > 0)
+    llm_sem_nudge(&model->creates, may_take, key);
+}
+
+/* Whoever was nudged in vain has its place in the line still. */
+static llm_begun line_up(llm_lease *lease) {
   llm_waiter *w = &lease->waiter;
   llm_sem *creates = &lease->model->creates;
+  int64_t since = w->since_ns;
+  llm_waiter_init(w, w->wake, w->deadline_ns, w->priority);
+  if (!(lease->flags & LLM_NUDGED)) return llm_sem_begin(creates, w);
+  w->since_ns = since;
+  return llm_sem_rejoin(creates, w);
+}
+
+/* It is in line. What became idle before may have found nobody to nudge. */
+static llm_step recheck(llm_lease *lease) {
+  llm_model *model = lease->model;
+  llm_idle_lock(&model->idle);
+  const llm_place *place = model->idle.count > 0 ? pick(lease) : NULL;
+  bool is_idle = place != NULL && place->state == LLM_P_IDLE;
+  llm_idle_unlock(&model->idle);
+  if (!is_idle || !llm_sem_withdraw(&lease->waiter, LLM_W_AGAIN))
+    return LLM_WAIT;
+  lease->flags &= (uint16_t)~LLM_ON_SLOT;
+  lease->flags |= LLM_NUDGED;
+  return AGAIN;
+}
+
+/* AGAIN: it is held, or not needed. The idle list is looked at once more. */
+static llm_step take_slot(llm_lease *lease) {
   if (lease->flags & LLM_IS_NOW) {
-    if (!llm_sem_try(creates)) return llm_lease_give_up(lease, LLM_TIMEOUT);
+    if (!llm_sem_try(&lease->model->creates))
+      return llm_lease_give_up(lease, LLM_TIMEOUT);
     lease->flags |= LLM_HAS_SLOT;
     return AGAIN;
   }
   llm_lease_hold(lease);
-  llm_waiter_init(w, w->wake, w->deadline_ns, w->priority);
-  switch (llm_sem_begin(creates, w)) {
+  switch (line_up(lease)) {
   case LLM_BEGUN_GRANTED: lease->flags |= LLM_HAS_SLOT; return AGAIN;
-  case LLM_BEGUN_QUEUED: return llm_lease_park(lease, LLM_ON_SLOT);
+  case LLM_BEGUN_QUEUED:
+    llm_lease_park(lease, LLM_ON_SLOT);
+    return recheck(lease);
   case LLM_BEGUN_CLOSED: return llm_lease_give_up(lease, LLM_CLOSED);
   default: return llm_lease_give_up(lease, LLM_TIMEOUT);
   }

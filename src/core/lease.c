@@ -123,6 +123,7 @@ static inline bool is_plain(const llm_model *model, const llm_place *place,
          (model->owed | model->aside_count) == 0 &&
          place->generation == model->generation &&
          place->uses < model->max_uses &&
+         llm_sem_waiting(&model->creates) == 0 &&
          !llm_pool_wants(model->pool, LLM_LISTENED | LLM_DRAINED);
 }
 
@@ -234,8 +235,10 @@ static void abort_wait(llm_lease *lease) {
     llm_group_finish(lease->nodes, lease->n_models);
     lease->model = lease->models[node - lease->nodes];
   }
-  bool is_granted = llm_waiter_state(node) == LLM_W_GRANTED;
+  llm_wait_state state = llm_waiter_state(node);
+  bool is_granted = state == LLM_W_GRANTED;
   if (flags & LLM_ON_SLOT && is_granted) lease->flags |= LLM_HAS_SLOT;
+  if (state == LLM_W_AGAIN) llm_slot_nudge(lease->model, NULL); /* the next */
   if (flags & LLM_ON_SLOT || is_granted)
     llm_lease_give_up(lease, LLM_CANCELLED);
   else

@@ -24,8 +24,9 @@
 #define LLM_PICKS 2048u     /* prefers or excludes */
 #define LLM_BOOKED 256u     /* has taken of the client's buckets */
 #define LLM_MADE_SHORT \
-  512u                  /* has sent clients to rest that it was too much for */
-#define LLM_ASIDE 1024u /* waits for a client that it does not exclude */
+  512u                   /* has sent clients to rest that it was too much for */
+#define LLM_ASIDE 1024u  /* waits for a client that it does not exclude */
+#define LLM_NUDGED 4096u /* has left the line for a slot to look again */
 #define LLM_WAITS (LLM_ON_LINE | LLM_ON_LINES | LLM_ON_SLOT)
 
 /* ---- wait.c ------------------------------------------------------------ */

@@ -73,6 +73,11 @@ void llm_permit_give(llm_model *model);
 /* The same, by one who steps aside: nothing has changed for the others. */
 void llm_permit_pass(llm_model *model);
 
+/* checkout.c: a client became idle. The first of those who have a permit and
+** wait to create one looks again: it came before those who wait for a permit.
+** `key` is the client; NULL: any. No lock held. */
+void llm_slot_nudge(llm_model *model, const llm_key *key);
+
 /* aside.c: an idle place that somebody waits for who stands aside, with its
 ** permit; its waiter, to be woken without the lock. NULL: nobody. Under the
 ** lock. */

@@ -140,7 +140,17 @@ static bool owes(llm_model *model) {
   return is_owing;
 }
 
+/* Of what has come back, as many look again as are idle. */
+static void nudge(llm_model *model, uint32_t n) {
+  if (llm_sem_waiting(&model->creates) == 0) return;
+  llm_idle_lock(&model->idle);
+  if (model->idle.count < n) n = model->idle.count;
+  llm_idle_unlock(&model->idle);
+  for (; n > 0; n--) llm_slot_nudge(model, NULL);
+}
+
 void llm_model_apply(llm_model *model, uint32_t grow) {
+  nudge(model, grow);
   if (grow > 0) llm_sem_grow(&model->sem, grow);
   while (owes(model) && llm_sem_take_own(&model->sem)) llm_permit_pass(model);
   if (grow > 0) llm_aside_end(model, LLM_W_AGAIN);
@@ -259,8 +269,10 @@ void llm_place_settle(llm_place *place, llm_cover cover) {
   bool is_paid = is_given && pay(model);
   llm_waiter *taker = is_given && !is_paid ? llm_aside_hand(place) : NULL;
   bool is_news = is_given && taker == NULL && concerns_aside(place);
+  bool is_idle = taker == NULL && place->state == LLM_P_IDLE;
   llm_model_leave(model);
   llm_due_after_rest(model, until);
+  if (is_idle) llm_slot_nudge(model, place->key);
   if (is_given && taker == NULL) give(model, is_paid);
   if (taker != NULL) taker->wake(taker);
   llm_model_apply(model, grow);

@@ -68,8 +68,10 @@ void llm_model_stats(llm_model *model, llm_stats *stats) {
       llm_sem_waiting(&model->sem) + llm_sem_waiting(&model->creates);
   stats->max_waiting_seen = llm_sem_waiting_max(&model->sem);
   stats->paused = (llm_sem_flags(&model->sem) & LLM_SEM_PAUSED) != 0;
-  stats->oldest_wait_ns =
-      since(llm_sem_oldest_since(&model->sem), llm_clock_now(model->clock));
+  int64_t oldest = llm_sem_oldest_since(&model->sem);
+  int64_t for_slot = llm_sem_oldest_since(&model->creates);
+  if (for_slot < oldest) oldest = for_slot;
+  stats->oldest_wait_ns = since(oldest, llm_clock_now(model->clock));
   llm_histogram_summary(&model->wait, model->clock, &stats->wait);
   llm_histogram_summary(&model->hold, model->clock, &stats->hold);
 }

@@ -234,8 +234,9 @@ llm_step llm_lease_next(llm_lease *lease) {
   if (state == LLM_W_QUEUED) return LLM_WAIT;
   bool has_permit = lease->flags & LLM_ON_SLOT;
   lease->flags &= (uint16_t)~LLM_WAITS;
-  if (state == LLM_W_GRANTED) {
-    if (has_permit) lease->flags |= LLM_HAS_SLOT;
+  if (state == LLM_W_GRANTED || state == LLM_W_AGAIN) {
+    if (has_permit)
+      lease->flags |= state == LLM_W_GRANTED ? LLM_HAS_SLOT : LLM_NUDGED;
     return llm_checkout(lease);
   }
   return has_permit ? llm_lease_give_up(lease, llm_wait_error(state))
