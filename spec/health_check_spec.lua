@@ -374,6 +374,19 @@ describe("hooks", function()
     ledger.settled(pool)
   end))
 
+  it("that fail with what has no text cost no client", simulated(function()
+    local mute = setmetatable({}, { __tostring = function() error "no" end })
+    local function fail() error(mute) end
+    local pool = surface.pool { on_return = fail }
+    assert.equal("a1", pool:generate("m", 1))
+    warned.of "on_return failed, the client is replaced; its error has no text"
+    ledger.settled(pool)
+    pool = surface.pool { check = fail, check_after = 0, create = fail }
+    assert.matches("could be made: %(error object is a table value without",
+      surface.message(pool.generate, pool, "m", 1))
+    ledger.settled(pool)
+  end))
+
   it("before lending and after return may not wait", simulated(function()
     local pool = surface.pool { on_lend = function() llmpool.sleep(1) end }
     assert.matches("cannot wait here", surface.message(pool.generate, pool,

@@ -114,6 +114,15 @@ describe("a thread", function()
     end))
   end)
 
+  it("raises of an error that has no text what it was", function()
+    assert.matches("error object is a table value without a text",
+      message(function()
+        thread(function()
+          error(setmetatable({}, { __tostring = function() error "no" end }))
+        end):join()
+      end))
+  end)
+
   it("brings the traceback of its error home", function()
     local err = raised(function()
       thread(function()

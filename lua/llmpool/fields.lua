@@ -23,6 +23,7 @@ function fields.suggestion(name, known)
   table.sort(list)
   local near = nearest(tostring(name), list)
   if near then return ("; did you mean '%s'?"):format(near) end
+  if #list == 0 then return "; it takes none" end
   return "; there are " .. table.concat(list, ", ")
 end
 

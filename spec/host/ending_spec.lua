@@ -36,6 +36,9 @@ local rows = {
   { "a task that fails with an object", [[
     llmpool.spawn(pool.generate, pool, "n", "q")]], "", 1,
     "task failed: no model \"n\"; there is \"m\"\n" },
+  { "a task that fails with what has no text", [[
+    llmpool.spawn(error, setmetatable({}, { __tostring = error }))]], "", 1,
+    "task failed: %(error object is a table value without a text%)\n" },
   { "a failure that is joined is nobody else's", [[
     print(llmpool.spawn(error, "x", 0):pjoin())]], "false\tx\n", 0, "^$" },
   { "a cancelled task is no failure", [[

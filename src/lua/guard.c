@@ -141,11 +141,23 @@ bool run_hook(lua_State *L, Binding *b, Guard *guard, Helper helper) {
   return lua_pcall(L, 3, 0, 0) == LUA_OK;
 }
 
-static void warn_of_hook(lua_State *L) {
-  const char *text = luaL_tolstring(L, -1, NULL);
-  lua_warning(L, "llmpool: on_return failed, the client is replaced: ", 1);
+#define HOOK_FAILED "llmpool: on_return failed, the client is replaced"
+
+static int warn_with_text(lua_State *L) {
+  const char *text = luaL_tolstring(L, 1, NULL);
+  lua_warning(L, HOOK_FAILED ": ", 1);
   lua_warning(L, text, 0);
-  lua_pop(L, 2);
+  return 0;
+}
+
+/* Protected: the lease is still to be returned, and an error's __tostring may
+** raise. */
+static void warn_of_hook(lua_State *L) {
+  lua_pushcfunction(L, warn_with_text);
+  lua_insert(L, -2);
+  if (lua_pcall(L, 1, 0, 0) == LUA_OK) return;
+  lua_warning(L, HOOK_FAILED "; its error has no text", 0);
+  lua_pop(L, 1);
 }
 
 void guard_release(lua_State *L, Binding *b, Guard *guard, llm_return how) {

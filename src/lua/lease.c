@@ -270,7 +270,7 @@ static llm_step report_failed(lua_State *L, Guard *guard) {
   const char *kind = error_kind(L, RESULTS);
   bool timed_out = kind && strcmp(kind, "timeout") == 0;
   bool late = timed_out && time_left(guard) == 0;
-  const char *text = luaL_tolstring(L, RESULTS, NULL);
+  const char *text = push_error_text(L, RESULTS);
   if (timed_out && !late)
     text = guard->lease.step == LLM_CREATE
                ? "it took longer than create_timeout"

@@ -121,9 +121,9 @@ static Value *pack_outcome(lua_State *L, int first, bool *ok) {
     lua_setfield(L, first, "task");
     value = value_pack(L, first, 1, &rules, &why);
     if (value) return value;
-    luaL_tolstring(L, first, NULL);
+    push_error_text(L, first);
   } else {
-    luaL_tolstring(L, first, NULL);
+    push_error_text(L, first);
   }
   return value_pack(L, lua_gettop(L), 1, &rules, &why);
 }

@@ -75,6 +75,24 @@ const char *error_kind(lua_State *L, int index) {
   return kind;
 }
 
+static int as_text(lua_State *L) {
+  luaL_tolstring(L, 1, NULL);
+  return 1;
+}
+
+const char *push_error_text(lua_State *L, int index) {
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  index = lua_absindex(L, index);
+  lua_pushcfunction(L, as_text);
+  lua_pushvalue(L, index);
+  if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
+    lua_pop(L, 1);
+    lua_pushfstring(L, "(error object is a %s value without a text)",
+                    luaL_typename(L, index));
+  }
+  return lua_tostring(L, -1);
+}
+
 /* ---- tracebacks -------------------------------------------------------- */
 
 void rethrow_mark(lua_State *L) {
@@ -170,7 +188,7 @@ void runtime_push_traceback(lua_State *L, int err, const char *message,
 void report_error(lua_State *L, const char *what, int error, const char *site) {
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   error = lua_absindex(L, error);
-  const char *message = luaL_tolstring(L, error, NULL);
+  const char *message = push_error_text(L, error);
   push_kept_traceback(L, error);
   const char *trace = lua_tostring(L, -1);
   lua_writestringerror("llmpool: %s", what);

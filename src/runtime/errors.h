@@ -10,6 +10,9 @@
 ** message; the caller adds fields. [-0, +1, m] */
 void push_error(lua_State *L, const char *kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Pushes what tostring says of any error. Where that raises - an error's own
+** __tostring may - it says of which type the error is. */
+const char *push_error_text(lua_State *L, int index);
 /* The kind of the error object at `index`, or NULL if it is none. */
 const char *error_kind(lua_State *L, int index);
 void errors_open(lua_State *L);
