@@ -66,6 +66,15 @@ describe("nearest", function()
     end
   end)
 
+  it("takes no time over what nobody types", function()
+    local steps = 0
+    debug.sethook(function() steps = steps + 1 end, "", 1000)
+    local near = nearest(("x"):rep(3000), { ("x"):rep(3001) })
+    debug.sethook()
+    assert.is_nil(near)
+    assert.is_true(steps < 100, steps)
+  end)
+
   it("never answers with what is no string", function()
     assert.is_nil(nearest(1, { 1, "1" }))
     assert.is_nil(nearest(nil, options))

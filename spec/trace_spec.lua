@@ -130,6 +130,17 @@ describe("a trace that is wrong", function()
       refused(head .. '{"at":1,"attempts":[]}\n'))
   end)
 
+  it("may end in half a line, where its program was killed", function()
+    with_path(function(path)
+      local file = assert(io.open(path, "w"))
+      file:write(head, '{"at":1,"attempts":[{"model":"m","client":"a",'
+        .. '"after":0,"seconds":1,"ok":true}],"ok":true}\n{"at":2,"atte')
+      file:close()
+      assert.equal(1, #replay.read(path))
+    end)
+    assert.matches(":1: malformed JSON", refused "{")
+  end)
+
   it("cannot be made of something else", function()
     assert.matches("bad argument #1 to 'trace'",
       select(2, pcall(llmpool.trace, 1, llmpool.new())))

@@ -41,11 +41,14 @@ local function limit(a, b)
   return (math.max(#a, #b) + 1) // 3
 end
 
+-- Nobody types more than that by hand, and the work grows with the square.
+local LONGEST = 64
+
 -- Returns the name in `list` that is nearest to `word`, or nil. Of equally
 -- near ones it is the first in the alphabet, whatever the order of the list.
 -- What is no string is never near.
 local function nearest(word, list)
-  if type(word) ~= "string" then return nil end
+  if type(word) ~= "string" or #word > LONGEST then return nil end
   local best, best_distance
   local small = lower(word)
   for _, name in ipairs(list) do

@@ -163,7 +163,7 @@ end
 -- @param name string: what callers ask for
 -- @param clients list of llmpool.simulated, llmpool.client or plain tables with
 -- id and generate; one at least
--- @param options table: see the README
+-- @param options table: llmpool.model_options of meta/pool.lua
 function registration.register_model(pool, name, clients, options)
   check_name(name, "register_model", 2)
   if type(clients) ~= "table" then

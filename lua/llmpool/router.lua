@@ -133,6 +133,9 @@ end
 -- Where the policy's function is, for a plan that is none.
 local function place_of(policy)
   local info = debug.getinfo(policy, "S")
+  if policies.is_named(policy) then
+    return "the policy " .. policies.name(policy)
+  end
   if info.what == "C" then return "the policy" end
   return ("the policy at %s:%d"):format(info.short_src, info.linedefined)
 end

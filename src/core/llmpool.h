@@ -178,8 +178,8 @@ void llm_pool_unref(llm_pool *pool);
 llm_clock *llm_pool_clock(const llm_pool *pool);
 
 /* Registers a model with n >= 1 clients. LLM_EXISTS: a model of that name is
-** there; LLM_INVALID: an empty or double id (*bad is its index), n == 0 or
-** options out of range (*bad == n). What is handed over is the core's from
+** there; LLM_INVALID: an empty or double id (*bad is its index), n == 0, an
+** empty name, or options out of range (*bad == n). What is handed over is the core's from
 ** here on: a failure has freed it all (also factory->user; destroy with place
 ** NULL), as do llm_model_add and llm_model_replace.
 ** On success *model, if not NULL, is a reference of the caller's. */

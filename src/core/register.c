@@ -174,7 +174,7 @@ llm_err llm_pool_register(llm_pool *pool, const char *name,
   if (bad == NULL) bad = &unused;
   *bad = n;
   if (out != NULL) *out = NULL;
-  if (name == NULL || n == 0 || n > UINT32_MAX / 2 ||
+  if (name == NULL || name[0] == 0 || n == 0 || n > UINT32_MAX / 2 ||
       !llm_options_are_valid(options)) {
     discard_all(factory, clients, n);
     if (factory->user != NULL && factory->free_user != NULL)

@@ -300,6 +300,8 @@ LuaPool *check_pool(lua_State *L, int index);
 /* The model named at `index`; raises unknown_model or closed. */
 llm_model *check_model(lua_State *L, LuaPool *pool, int index);
 void push_unknown_model(lua_State *L, LuaPool *pool, int index);
+/* Pushes the list of names at `names` as one string: "a", "b". */
+const char *push_name_list(lua_State *L, int names);
 /* The model of the name at `index`, a string; NULL: there is none. */
 llm_model *find_registered(lua_State *L, LuaPool *pool, int index);
 /* A string that C can hold. */

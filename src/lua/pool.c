@@ -154,7 +154,7 @@ static void push_names(lua_State *L, LuaPool *pool) {
 }
 
 /* stack: ... names; pushes them as one string: "a", "b" */
-static const char *push_name_list(lua_State *L, int names) {
+const char *push_name_list(lua_State *L, int names) {
   luaL_Buffer buffer;
   lua_Integer n = (lua_Integer)lua_rawlen(L, names);
   names = lua_absindex(L, names);

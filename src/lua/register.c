@@ -303,12 +303,44 @@ static int f_register(lua_State *L) {
   return 0;
 }
 
+enum { MOST_NAMED = 20 };
+
+/* Pushes the list of the ids that a model's clients have; true: not all. */
+static bool push_ids(lua_State *L, llm_model *model) {
+  llm_client_stats *list = lua_newuserdatauv(L, MOST_NAMED * sizeof *list, 0);
+  size_t all = llm_model_clients(model, list, MOST_NAMED);
+  size_t count = all > MOST_NAMED ? MOST_NAMED : all;
+  lua_createtable(L, (int)count, 0);
+  for (size_t i = 0; i < count; i++) {
+    if (list[i].state == LLM_P_RETIRED) continue;
+    lua_pushstring(L, list[i].id);
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+  }
+  lua_remove(L, -2);
+  return all > count;
+}
+
+static void push_unknown_client(lua_State *L, llm_model *model,
+                                const char *id) {
+  bool is_more = push_ids(L, model);
+  int ids = lua_gettop(L);
+  const char *name = llm_model_name(model);
+  if (lua_rawlen(L, ids) == 0) {
+    push_error(L, "unknown_client", "model \"%s\" has no client \"%s\"", name,
+               id);
+    return;
+  }
+  push_error(L, "unknown_client",
+             "model \"%s\" has no client \"%s\"; there %s %s%s", name, id,
+             lua_rawlen(L, ids) == 1 ? "is" : "are", push_name_list(L, ids),
+             is_more ? " and more" : "");
+}
+
 static int finish(lua_State *L, llm_err err, llm_model *model) {
   const char *id = lua_tostring(L, 3);
   if (err == LLM_OK) return 0;
   if (err == LLM_UNKNOWN_CLIENT)
-    push_error(L, "unknown_client", "model \"%s\" has no client \"%s\"",
-               llm_model_name(model), id ? id : "?");
+    push_unknown_client(L, model, id ? id : "?");
   else if (err == LLM_EXISTS)
     push_error(L, "exists", "model \"%s\" has a client of that id already",
                llm_model_name(model));

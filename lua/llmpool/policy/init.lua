@@ -23,6 +23,9 @@ function policy.named(fn, name)
   return fn
 end
 
+--- Whether it has one, or is known by its place alone.
+function policy.is_named(fn) return names[fn] ~= nil end
+
 --- What to call a policy: its name, or where it was written.
 function policy.name(fn)
   if names[fn] then return names[fn] end
