@@ -25,5 +25,6 @@ build = {
     CMAKE_BUILD_TYPE = "RelWithDebInfo",
     CMAKE_INSTALL_PREFIX = "$(PREFIX)",
     LLMPOOL_LUA_CMOD = "lib",
+    CMAKE_INSTALL_LIBDIR = "clib", -- what lies in lib is taken for Lua modules
   },
 }

@@ -1,13 +1,9 @@
 -- The benchmarks: that each runs and comes into the table, and that the table
 -- says what its samples say. No figure is judged here.
 
-local build = os.getenv "LLMPOOL_BUILD" or "build"
+local run = require("spec.support.shell").run
 
-local function run(command)
-  local pipe = assert(io.popen(command .. " 2>&1"))
-  local output = pipe:read "a"
-  return output, pipe:close() == true
-end
+local build = os.getenv "LLMPOOL_BUILD" or "build"
 
 local function built()
   local file = io.open(build .. "/bench/pair")

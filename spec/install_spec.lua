@@ -1,19 +1,10 @@
 -- cmake --install into an empty place, and from there what users do: run the
 -- program, require the module in a plain lua5.4, link a C program.
 
+local shell = require "spec.support.shell"
+
 local build = os.getenv "LLMPOOL_BUILD" or "build"
-
-local function run(command)
-  local pipe = assert(io.popen(command .. " 2>&1"))
-  local output = pipe:read "a"
-  return output, pipe:close()
-end
-
-local function must(command)
-  local output, ok = run(command)
-  assert(ok, command .. "\n" .. output)
-  return output
-end
+local must, run = shell.must, shell.run
 
 local C_PROGRAM = [[
 #include <llmpool.h>
@@ -114,6 +105,19 @@ describe("an installed llmpool #once", function()
                                     code))
     assert.equal("function\n", must("cd / && LUA_CPATH='" .. prefix ..
                                     "/lib/lua/5.4/?.so' lua5.4" .. code))
+  end)
+
+  it("finds them where there is no /proc, and none by the current directory",
+     function()
+    local without = "unshare -m sh -c 'mount -t tmpfs none /proc && "
+    if not select(2, run(without .. "true'")) then
+      return pending "/proc cannot be taken away here (only root may)"
+    end
+    local code = [[ -e "print(pcall(require, [=[llmpool.http]=]))"']]
+    must("mkdir -p " .. prefix .. "/trap/modules/llmpool && touch " .. prefix ..
+         "/trap/modules/llmpool/http.so")
+    assert.matches("^true\ttable", must("cd " .. prefix .. "/trap && " ..
+      without .. "PATH=" .. prefix .. "/bin:$PATH llmpool" .. code))
   end)
 
   it("puts nothing before the module in Lua's path", function()

@@ -1,19 +1,10 @@
 -- The Debian package that cpack makes: what is in it, what it depends on, that
 -- dpkg takes it on this system, and that what it installs runs.
 
+local shell = require "spec.support.shell"
+
 local build = os.getenv "LLMPOOL_BUILD" or "build"
-
-local function run(command)
-  local pipe = assert(io.popen(command .. " 2>&1"))
-  local output = pipe:read "a"
-  return output, pipe:close()
-end
-
-local function must(command)
-  local output, ok = run(command)
-  assert(ok, command .. "\n" .. output)
-  return output
-end
+local must, run = shell.must, shell.run
 
 -- What is installed, and where, is in the quick run by install_spec.lua.
 describe("the Debian package #once #host #slow", function()

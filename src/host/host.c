@@ -16,6 +16,7 @@
 #include <lauxlib.h>
 #include <lualib.h>
 
+#include "../runtime/executable.h"
 #include "../runtime/runtime.h"
 #include "commands.h"
 #include "terminal.h"
@@ -195,12 +196,9 @@ int host_run_script(lua_State *L, const Options *options) {
 
 /* Where the program lies: its path without links; nil: nobody knows. */
 static void push_executable(lua_State *L) {
-  char path[4096];
-  ssize_t length = readlink("/proc/self/exe", path, sizeof path);
-  if (length > 0 && (size_t)length < sizeof path)
-    lua_pushlstring(L, path, (size_t)length);
-  else
-    lua_pushnil(L);
+  char *path = executable_path();
+  lua_pushstring(L, path); /* memory ends here: the process does, too */
+  free(path);
 }
 
 /* (name, {program, version, options, words...}) -> exit status */

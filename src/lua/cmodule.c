@@ -18,6 +18,7 @@
 #include <lauxlib.h>
 #include <lualib.h>
 
+#include "../runtime/executable.h"
 #include "json.h"
 
 #ifndef LLMPOOL_MODULES_FROM_PROGRAM /* the build knows better */
@@ -33,7 +34,8 @@ typedef struct CModule {
 static const CModule modules[] = {
     {"http", "libcurl", "libcurl4", "libcurl4-openssl-dev"}};
 
-/* Pushes the directory of what this code is in, with its last slash. */
+/* Pushes the directory of what this code is in, with its last slash; nothing
+** where nobody knows. */
 static void push_own_directory(lua_State *L) {
   static const char here = 0;
   Dl_info info;
@@ -44,7 +46,7 @@ static void push_own_directory(lua_State *L) {
   size_t length = path ? strlen(path) : 0;
   if (length < 3 || strcmp(path + length - 3, ".so") != 0) {
     free(path);
-    path = realpath("/proc/self/exe", NULL);
+    path = executable_path();
   }
   const char *slash = path ? strrchr(path, '/') : NULL;
   lua_pushlstring(L, path ? path : "", slash ? (size_t)(slash - path) + 1 : 0);
@@ -52,14 +54,16 @@ static void push_own_directory(lua_State *L) {
 }
 
 /* Pushes the module's file, or fails and pushes the place that was looked at:
-** installed beside llmpool.so, in a build, installed beside the program. */
+** installed beside llmpool.so, in a build, installed beside the program, put
+** there by LuaRocks. Never by a path that depends on the current directory. */
 static bool push_file(lua_State *L, const CModule *module) {
-  static const char *const places[] = {"", "modules/",
-                                       LLMPOOL_MODULES_FROM_PROGRAM "/"};
+  static const char *const places[] = {
+      "", "modules/", LLMPOOL_MODULES_FROM_PROGRAM "/", "../lib/lua/5.4/"};
   push_own_directory(L);
   for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
     const char *place = places[i];
     const char *base = *place == '/' ? "" : lua_tostring(L, -1);
+    if (*place != '/' && *base == '\0') continue;
     lua_pushfstring(L, "%s%sllmpool/%s.so", base, place, module->name);
     if (access(lua_tostring(L, -1), R_OK) == 0) {
       lua_remove(L, -2);
@@ -80,8 +84,10 @@ static int load(lua_State *L) {
         "llmpool.%s is not there (no llmpool/%s.so beside %s): it "
         "needs %s; on Debian: apt-get install %s, and build "
         "llmpool again",
-        module->name, module->name, lua_tostring(L, -1), module->library,
-        module->build_package);
+        module->name, module->name,
+        *lua_tostring(L, -1) ? lua_tostring(L, -1)
+                             : "the program, whose place is not known",
+        module->library, module->build_package);
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   lua_getfield(L, -1, LUA_LOADLIBNAME);
   lua_getfield(L, -1, "loadlib");
