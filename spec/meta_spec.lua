@@ -123,6 +123,27 @@ describe("the annotations", function()
     none(found)
   end)
 
+  -- lua-language-server takes the module's type from what the file returns.
+  it("are what their modules bring", function()
+    local embedded = require "llmpool.embedded"
+    local found, seen = {}, 0
+    for _, name in ipairs(embedded.names()) do
+      local text = name:find "^llmpool%.meta%." and embedded.text(name)
+      local module = text and text:match "^%-%-%-@meta ([%w_.]+)"
+      if module and module ~= "_" then
+        seen = seen + 1
+        local class = "%-%-%-@class " .. module:gsub("%.", "%%.") .. "\n"
+        local returned = text:match "\nreturn ([%w_]+)\n$"
+        if not returned or not text:match(class .. "[^\n]*\n*[^\n]*local "
+           .. returned .. " = {}") then
+          found[#found + 1] = name .. ": return the class " .. module
+        end
+      end
+    end
+    none(found)
+    assert.equal(4, seen)
+  end)
+
   it("are valid Lua that is never run", function()
     local embedded = require "llmpool.embedded"
     local seen = 0

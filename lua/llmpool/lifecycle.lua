@@ -55,7 +55,7 @@ local function make(options, client, reason)
   return instance, new_item
 end
 
---- @return the instance, and the new registration item if create made one
+-- @return the instance, and the new registration item if create made one
 function lifecycle.create(options, client, reason, left)
   local timeout = options.create_timeout or 30
   return within(timeout, left, make, options, client, reason)

@@ -135,7 +135,9 @@ return { default = { ROOT = { "spec" } } }
 local LUARC = [[
 {
   "runtime.version": "Lua 5.4",
-  "workspace.library": ["%s"],
+  "workspace.library": [
+    "%s", "${3rd}/busted/library", "${3rd}/luassert/library"
+  ],
   "diagnostics.globals": ["describe", "it", "before_each", "after_each"]
 }
 ]]
@@ -163,16 +165,13 @@ function templates.files(name, executable)
   end
   local meta = installed_annotations(executable)
   files[#files + 1] = { ".luarc.json", LUARC:format(meta or "meta") }
-  if not meta then -- a copy of its own, then
-    local text = "---@meta llmpool\n"
-    for _, module in ipairs(embedded.names()) do
-      if module:find "^llmpool%.meta%." then
-        text = text .. embedded.text(module):gsub("^%-%-%-@meta[^\n]*\n", "")
-          :gsub("\nreturn [%w_]+%s*$", "\n")
-      end
+  if meta then return files end
+  for _, module in ipairs(embedded.names()) do -- a copy of its own, then
+    local annotated = module:match "^llmpool%.meta%.(.*)"
+    if annotated then
+      files[#files + 1] = { "meta/" .. annotated .. ".lua",
+                            embedded.text(module) }
     end
-    files[#files + 1] = { "meta.lua", text }
-    files[#files - 1][2] = LUARC:format "meta.lua"
   end
   return files
 end

@@ -1,5 +1,7 @@
 -- The commands that are Lua: new, check, doctor, doc, as a user calls them.
 
+local lfs = require "lfs"
+
 local host = require "spec.host.support"
 
 local function run(row) return host.run(host.program, row) end
@@ -41,15 +43,16 @@ describe("llmpool new", function()
       return
     end
     host.expect { ended = "exit 0", sh = [[
-      "$LUA" new demo >/dev/null && rm -f demo/meta.lua &&
+      "$LUA" new demo >/dev/null && rm -rf demo/meta &&
       luacheck -q --std lua54+busted demo >&2]] }
   end)
 
   it("tells editors where the annotations are", function()
     local got = run { sh = [["$LUA" new demo >/dev/null && cat demo/.luarc.json
-      "$LUA" -e 'assert(loadfile "demo/meta.lua")']] }
+      cmp demo/meta/pool.lua ]] .. lfs.currentdir() ..
+      "/lua/llmpool/meta/pool.lua" }
     assert.same("exit 0", got.ended)
-    assert.matches('"workspace.library": %["meta.lua"%]', got.out)
+    assert.matches('"workspace.library": %[%s+"meta",', got.out)
     assert.truthy(require "llmpool.json".decode(got.out))
   end)
 

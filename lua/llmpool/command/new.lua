@@ -51,10 +51,11 @@ Nothing that exists is touched.
     local wrong = bad_name(name)
     if wrong then return nil, wrong end
     if exists(name) then return nil, name .. " is there already" end
-    if not os.execute(("mkdir -p %s/spec"):format(name)) then
-      return nil, "cannot make the directory " .. name
-    end
     for _, file in ipairs(templates.files(name, host.executable)) do
+      local directory = (name .. "/" .. file[1]):match "^(.*)/"
+      if not os.execute("mkdir -p " .. directory) then
+        return nil, "cannot make the directory " .. directory
+      end
       local ok, message = write(name .. "/" .. file[1], file[2])
       if not ok then return nil, message end
       host.out(("%s/%s\n"):format(name, file[1]))

@@ -29,6 +29,16 @@ local events = {}
 ---@field message string the sentence
 ---@field cause? any what was raised further in
 ---@field model? string the model that was asked for
+---@field client? string the client that failed
+---@field provider? string "openai", "anthropic", "gemini", ...
+---@field status? integer the provider's HTTP status
+---@field retryable? boolean the same request may come again
+---@field retry_at? number not before this moment of llmpool.now()
+---@field committed? boolean some of the answer had been given out
+---@field state? string the request's last state: "FAILED", "TRUNCATED", ...
+---@field attempts? table[] a router's: each with model, client, kind, cause
+---@field reason? string a policy's failure: "load", "error", "bound", ...
+---@field explanation? llmpool.explanation of the plan that failed
 
 --- Options of one call for a client.
 ---@class llmpool.call_options

@@ -1,4 +1,4 @@
----@meta _
+---@meta llmpool.scenario
 
 -- Annotations of simulation: simulated clients, scenarios, traces. Never
 -- executed.
@@ -61,6 +61,7 @@ function llmpool.trace(path, target) end
 --- once, and run any number of times. The module itself may be called:
 --- scenario { models = ..., traffic = ... }.
 ---@class llmpool.scenario
+---@overload fun(t: llmpool.scenario_spec): llmpool.scenario_object
 local scenario = {}
 
 --- A source of requests: {kind, ...}. Kinds and their own fields: "poisson"
@@ -88,7 +89,7 @@ local scenario = {}
 ---@field about? string
 ---@field models table name -> a list of clients, or {clients = list,
 --- options? = table, live? = list}
----@field traffic llmpool.traffic | llmpool.traffic[]
+---@field traffic llmpool.traffic | llmpool.traffic[] | (string|llmpool.traffic)[]
 ---@field policy? function | table | string a function, a plan, a name, a file
 ---@field make_policy? fun(): any makes one that remembers, anew for each run
 ---@field router? table options of the router, such as timeout
@@ -162,3 +163,5 @@ function object:run(options) end
 ---@param options? table as of run
 ---@return llmpool.report
 function object:verify(options) end
+
+return scenario

@@ -68,7 +68,7 @@ local function by_words(text)
   return best
 end
 
---- @return "en", "de", ... or nil
+-- @return "en", "de", ... or nil
 function language.of(text)
   text = text:sub(1, LOOK)
   local whole = utf8.len(text)

@@ -152,7 +152,7 @@ function gemini.ends_quietly(answer) return answer:is_finished() end
 
 -- ---- embeddings ------------------------------------------------------------
 
---- @return {embeddings in the order of the inputs}
+-- @return {embeddings in the order of the inputs}
 function gemini.read_embeddings(body)
   local list = body.embeddings or { body.embedding }
   local vectors = {}

@@ -294,7 +294,7 @@ local function vector_of(embedding)
   return vector
 end
 
---- @return {embeddings in the order of the inputs, usage, model}
+-- @return {embeddings in the order of the inputs, usage, model}
 function openai.read_embeddings(body)
   if not list_or_nil(body.data) then return nil, "it has no data" end
   local vectors = {}

@@ -42,7 +42,7 @@ end
 
 budget.earn = Budget.earn
 
---- @return whether there is one left, which is then spent
+-- @return whether there is one left, which is then spent
 function Budget:take()
   -- ratios are sums of fractions: ten tenths are one
   if self.level < 1 - 1e-9 then

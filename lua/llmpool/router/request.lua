@@ -29,7 +29,7 @@ local function earliest(a, b)
   return a or b
 end
 
---- @param plan a compiled plan
+-- @param plan a compiled plan
 function Request.new(router, request, options, plan, streams)
   local started = native.now()
   local timeout = earliest(plan.timeout, options.timeout or router.timeout)

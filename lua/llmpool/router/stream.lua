@@ -89,7 +89,7 @@ function Stream:__tostring()
     self.r.state)
 end
 
---- @param r the request, committed; @param source its source, which is owned
+-- @param r the request, committed; @param source its source, which is owned
 return function(r, source)
   return setmetatable({ r = r, source = source, texts = {}, at = 1, given = 0,
                         model = source.record.model,
