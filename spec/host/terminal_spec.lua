@@ -133,9 +133,11 @@ describe("the prompt on a terminal", function()
     terminal:prompt()
     terminal:line "while true do pcall(function() while true do end end) end"
     terminal:await "pcall(function() while true do end end) end"
+    local polls = 0
     terminal:until_screen(function(screen)
-      terminal:press "C-c"
-      return screen:match "[^\n]*$" == ">"
+      if screen:match "[^\n]*$" == ">" then return true end
+      if polls % 20 == 0 then terminal:press "C-c" end -- not for the next line
+      polls = polls + 1
     end, "the loop to end")
     terminal:line "coroutine.wrap(function() print 'c' while true do end end)()"
     terminal:await_last "c"
@@ -219,6 +221,31 @@ describe("the prompt on a terminal", function()
     terminal:press "C-l"
   end)
 
+  it("follows the size that it gets while a line runs", function()
+    terminal:line "print 'runs' llmpool.sleep(0.4)"
+    terminal:await "runs"
+    terminal:resize(40, 20)
+    terminal:prompt()
+    terminal:type(("a"):rep(70) .. " = 1")
+    terminal:await(("a"):rep(38) .. "\n" .. ("a"):rep(32) .. " = 1")
+    terminal:press("C-a", "b") -- where readline thinks that the line begins
+    terminal:await(("b" .. ("a"):rep(37)) .. "\n" .. ("a"):rep(33) .. " = 1")
+    terminal:press "C-u"
+    terminal:line "found = 'by a search' print 'again' llmpool.sleep(0.4)"
+    terminal:await "\nagain"
+    terminal:resize(80, 24)
+    terminal:prompt()
+    terminal:clear()
+    terminal:press "C-r" -- which is drawn by what readline knows
+    terminal:await "reverse-i-search"
+    terminal:type "found"
+    terminal:await "found = 'by a search'"
+    terminal:press "Enter" -- which ends the line, too
+    terminal:await_last "again"
+    terminal:prompt()
+    assert.same("by a search", answer "found")
+  end)
+
   it("watches a pool until a key is pressed", function()
     answer(POOL)
     terminal:line "pool:watch(0.05)"
@@ -240,6 +267,12 @@ describe("the prompt on a terminal", function()
     terminal:await_last "reads"
     terminal:line "typed"
     assert.matches("\ntyped\ntyped\n>$", terminal:prompt())
+  end)
+
+  it("hands what is typed ahead to who reads it", function()
+    terminal:paste("io.read(), io.read()\nahead\nof it\n'then ' .. 1\n", false)
+    terminal:await "then 1"
+    assert.matches("\nahead +of it\n", terminal:prompt())
   end)
 
   it("helps", function()

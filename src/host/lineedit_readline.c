@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <readline/history.h>
@@ -95,6 +96,17 @@ static void complete_by(LineEditComplete *by) { completer = by; }
 
 /* ---- a line ------------------------------------------------------------ */
 
+/* Enter is a newline from the terminal on, as everywhere outside of readline:
+** what is typed ahead of a line's end may be for the script (io.read), which
+** would get it with a carriage return. */
+static void take_terminal(int meta) {
+  struct termios mode;
+  rl_prep_terminal(meta);
+  if (tcgetattr(STDIN_FILENO, &mode) != 0) return;
+  mode.c_iflag |= ICRNL;
+  tcsetattr(STDIN_FILENO, TCSADRAIN, &mode);
+}
+
 /* What has to be said once, before the first line. */
 static void set_up(void) {
   static bool done;
@@ -103,6 +115,11 @@ static void set_up(void) {
   rl_readline_name = "lua"; /* what inputrc files know it by */
   rl_catch_signals = 0;
   rl_catch_sigwinch = 0;
+  rl_prep_term_function = take_terminal;
+  /* io.read takes no more than it asks for: the rest is for the next line */
+  setvbuf(stdin, NULL, _IONBF, 0);
+  /* else Enter ended the search, and not the line that it has found */
+  rl_variable_bind("isearch-terminators", "\\e");
   rl_attempted_completion_function = complete;
   rl_completer_word_break_characters = " \t\n\"'`@$><=;|&{}()[],+-*/%^#~.:";
   int copy = dup(STDOUT_FILENO); /* standard output may be put elsewhere */
@@ -116,6 +133,8 @@ static void start(const char *prompt) {
   taken = NULL;
   status = LINEEDIT_MORE;
   set_up();
+  /* the size may have changed while a line ran */
+  if (rl_readline_state & RL_STATE_INITIALIZED) rl_reset_screen_size();
   rl_callback_handler_install(prompt, on_line);
   installed = true;
 }
