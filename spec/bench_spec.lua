@@ -35,6 +35,18 @@ describe("scripts/bench/run.sh #once", function()
     assert.matches("| C: acquire and release, uncontended ", output, 1, true)
   end)
 
+  it("shows on a terminal where it is, and nothing on a pipe", function()
+    if not built() then
+      return pending("built without LLMPOOL_BENCH")
+    end
+    local command = "LLMPOOL_BENCH='" .. build ..
+                    "' sh scripts/bench/run.sh --smoke pair policy"
+    assert.equal("", (run(command .. " 2>&1 >/dev/null")))
+    local shown = run('script -qec "' .. command .. '" /dev/null </dev/null')
+    assert.matches("\r\27%[Kcase 1 of 2: pair\r\27%[Kcase 2 of 2: policy" ..
+                   "\r\27%[K|", shown)
+  end)
+
   it("runs every case for a moment and prints one table #slow", function()
     if not built() then
       return pending("built without LLMPOOL_BENCH")

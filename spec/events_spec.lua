@@ -233,6 +233,28 @@ describe("events with a callback", function()
   end)
 end)
 
+describe("the page about events #once", function()
+  local function read(path)
+    local file <close> = assert(io.open(path))
+    return file:read "a"
+  end
+
+  it("has every kind that there is, and no other", function()
+    local page = read "lua/llmpool/doc/events.md"
+    local there = read("src/core/llmpool.h"):match
+      "#define LLM_EVENTS%(XX%)(.-)clang%-format"
+    local known, found = {}, {}
+    for kind in there:gmatch '"([%l_]+)"' do known[#known + 1] = kind end
+    for row in page:match("| kind |.-\n\n"):gmatch "\n| (`[^|]*) |" do
+      for kind in row:gmatch "`([%l_]+)`" do found[#found + 1] = kind end
+    end
+    table.sort(known)
+    table.sort(found)
+    assert.is_true(#known > 20, #known)
+    assert.same(known, found)
+  end)
+end)
+
 describe("pool:events refuses", function()
   local pool = llmpool.new()
   local cases = {

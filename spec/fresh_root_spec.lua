@@ -20,9 +20,9 @@ describe("the Debian package in a fresh root #once #host #slow", function()
 
   -- A shell's commands in the root, as in a container.
   local function inside(commands)
-    return must(("unshare -m sh -c 'mount -t proc proc %s/root/proc && " ..
-                 "exec chroot %s/root sh -e' <<'END'\n%s\nEND\n"):format(place,
-                 place, commands))
+    return must(("unshare -m sh -c 'mount -t proc proc %s/debian/proc && " ..
+                 "exec chroot %s/debian sh -e' <<'END'\n%s\nEND\n"):format(
+                 place, place, commands))
   end
 
   setup(function()
@@ -30,20 +30,20 @@ describe("the Debian package in a fresh root #once #host #slow", function()
     if skipped then return end
     place = must("mktemp -d"):gsub("\n", "")
     local said, made = run("debootstrap --variant=minbase bookworm " .. place ..
-                           "/root")
+                           "/debian")
     if not made then
       skipped = "debootstrap failed: " .. said:match "[^\n]*\n?$"
       return
     end
-    must(("cp /etc/resolv.conf %s/root/etc/; cp /etc/apt/apt.conf.d/* " ..
-          "%s/root/etc/apt/apt.conf.d/"):format(place, place))
+    must(("cp /etc/resolv.conf %s/debian/etc/; cp /etc/apt/apt.conf.d/* " ..
+          "%s/debian/etc/apt/apt.conf.d/"):format(place, place))
     must(("cd %s && cpack -G DEB -D CPACK_DEBIAN_COMPRESSION_TYPE=gzip " ..
-          "-D CPACK_CMAKE_GENERATOR=Ninja -B %s/root/root"):format(build,
+          "-D CPACK_CMAKE_GENERATOR=Ninja -B %s/debian/srv"):format(build,
           place))
     inside [[
       export DEBIAN_FRONTEND=noninteractive
       apt-get update -q
-      apt-get install -q -y --no-install-recommends /root/*.deb]]
+      apt-get install -q -y --no-install-recommends /srv/*.deb]]
   end)
 
   teardown(function()
@@ -60,7 +60,7 @@ describe("the Debian package in a fresh root #once #host #slow", function()
   root_test("runs all that a newcomer tries", function()
     local said = inside [[
       llmpool doctor
-      cd /root && llmpool new shop >/dev/null && cd shop
+      cd /srv && llmpool new shop >/dev/null && cd shop
       llmpool main.lua && llmpool check main.lua && llmpool sim scenario.lua
       llmpool test || echo "status $?"]]
     assert.matches("\nllmpool.http +loads\n", said)
@@ -75,7 +75,7 @@ describe("the Debian package in a fresh root #once #host #slow", function()
       export DEBIAN_FRONTEND=noninteractive
       apt-get install -q -y --no-install-recommends lua5.4 lua-busted man-db \
         pkg-config gcc libc6-dev >/dev/null 2>&1
-      cd /root/shop && llmpool test -o TAP
+      cd /srv/shop && llmpool test -o TAP
       lua5.4 -e 'print(require "llmpool"._VERSION, require "llmpool.http")'
       man llmpool | head -n 4
       echo '#include <llmpool.h>
@@ -84,9 +84,9 @@ describe("the Debian package in a fresh root #once #host #slow", function()
           int lent = (int)llm_pool_lent(pool);
           llm_pool_unref(pool);
           return lent + 7;
-        }' >/root/p.c
-      cc -o /root/p /root/p.c $(pkg-config --cflags --libs llmpool)
-      /root/p || echo "status $?"]]
+        }' >/srv/p.c
+      cc -o /srv/p /srv/p.c $(pkg-config --cflags --libs llmpool)
+      /srv/p || echo "status $?"]]
     assert.matches("\n1..3\nllmpool [%d.]+\ttable: ", said)
     assert.matches("llmpool %- Lua with a pool of LLM clients", said)
     assert.matches("status 7\n$", said)

@@ -93,8 +93,10 @@ for candidate in /usr/bin/python3 python3; do
     2>/dev/null && python=$candidate
 done
 
+# One line on a terminal, that says where in the whole we are.
+at= # "2 of 10, "
 progress() {
-  if [ -t 2 ]; then printf '\r\033[K%s' "$*" >&2; fi
+  if [ -t 2 ]; then printf '\r\033[K%s%s' "${1:+$at}" "$*" >&2; fi
 }
 
 prepare() {
@@ -283,7 +285,14 @@ run_streams() {
 
 prepare
 machine
-for name in $cases; do "run_$name"; done
+# shellcheck disable=SC2086 # a list of words
+set -- $cases
+count=$#
+while [ $# -gt 0 ]; do
+  at="case $((count - $# + 1)) of $count: "
+  "run_$1"
+  shift
+done
 progress ""
 lua=$(command -v lua5.4) || lua=$program
 "$lua" scripts/bench/table.lua "$samples"

@@ -3,14 +3,36 @@
 
 local commandline = require "llmpool.commandline"
 
+-- A screen has 24 lines: what is short stands side by side, in two columns.
+local COLUMN = 39
+
+local function in_columns(lines)
+  local short, rest = {}, {}
+  for _, line in ipairs(lines) do
+    local list = #line < COLUMN and short or rest
+    list[#list + 1] = line
+  end
+  local half = (#short + 1) // 2
+  for i = half, 1, -1 do
+    local right = short[half + i]
+    table.insert(rest, 1, right and ("%-" .. COLUMN .. "s%s"):format(short[i],
+      right) or short[i])
+  end
+  return rest
+end
+
 -- --help and --version are commands, too, and stand there.
 local function options_of(host)
-  local lines = {}
+  local title, lines = nil, {}
   for line in host.options:gmatch "[^\n]+" do
     local word = line:match "^%s+%-%-(%w+)"
-    if not (word and commandline.find(word)) then lines[#lines + 1] = line end
+    if not title then
+      title = line
+    elseif not (word and commandline.find(word)) then
+      lines[#lines + 1] = line
+    end
   end
-  return table.concat(lines, "\n")
+  return title .. "\n" .. table.concat(in_columns(lines), "\n")
 end
 
 local function show_all(host)
