@@ -299,6 +299,53 @@ describe("drain", function()
     ledger.settled(pool)
   end)
 
+  -- A rest that nobody in line waits for brings nothing back.
+  it("that can never end is one at once, though a client rests", function()
+    local time
+    assert.equal("deadlock", raised(llmpool.simulate, {}, function()
+      local pool = surface.pool()
+      pool:add_client("m", { id = "b", generate = print })
+      local held <close> = pool:acquire "m" -- luacheck: ignore
+      pool:cool_down("m", held.id == "a" and "b" or "a", 1000)
+      local at <close> = setmetatable({}, { -- luacheck: ignore
+        __close = function() time = llmpool.now() end,
+      })
+      pool:drain()
+    end).kind)
+    assert.equal(0.0, time)
+    local pool = surface.pool()
+    pool:add_client("m", { id = "b", generate = print })
+    local began = llmpool.now()
+    do
+      local held <close> = pool:acquire "m" -- luacheck: ignore
+      pool:cool_down("m", held.id == "a" and "b" or "a", 2)
+      assert.equal("deadlock", raised(pool.drain, pool).kind)
+    end
+    assert.is_true(llmpool.now() - began < 1)
+    ledger.settled(pool)
+  end)
+
+  it("waits for a rest that somebody waits for", simulated(function()
+    local pool = surface.pool()
+    pool:cool_down("m", "a", 1000)
+    local order = {}
+    local waiter = llmpool.spawn(function()
+      pool:get_client("m", function() llmpool.sleep(1) end)
+      order[#order + 1] = "served"
+    end)
+    local other = llmpool.new()
+    other:register_model("n", { { id = "x", generate = print } })
+    local held = other:acquire "n"
+    llmpool.spawn(function()
+      waiter:join()
+      held:release()
+    end)
+    assert.equal(0, other:drain())
+    assert.same({ "served", 1001.0 }, { order[1], llmpool.now() })
+    ledger.settled(pool)
+    ledger.settled(other)
+  end))
+
   it("may be waited for by several, and cancelled", simulated(function()
     local pool = surface.pool()
     local held = pool:acquire "m"

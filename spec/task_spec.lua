@@ -72,6 +72,18 @@ describe("a task", function()
       function() return one:join() end, function() return one:join() end) })
   end))
 
+  it("gets its time from a main chunk that only yields its turn", function()
+    local done = false
+    local task = llmpool.spawn(function()
+      llmpool.sleep(0.01)
+      done = true
+    end)
+    local stop = llmpool.now() + 5
+    while not done and llmpool.now() < stop do llmpool.sleep(0) end
+    assert.is_true(done)
+    task:join()
+  end)
+
   it("that waits for one that waits for it is a deadlock", function()
     local a, b
     a = llmpool.spawn(function() return b:join() end)

@@ -159,3 +159,130 @@ describe("min_idle", function()
     end)
   end)
 end)
+
+describe("a client that is checked in the background", function()
+  it("is not used by it, and expires as it would have", function()
+    simulate(function()
+      local pool, created = llmpool.new(), 0
+      pool:register_model("m", { plain "a", plain "b" }, {
+        check_interval = 10, check = function() end, idle_timeout = 35,
+        create = function(spec)
+          created = created + 1
+          return plain(spec.id)
+        end,
+      })
+      local client = pool:acquire "m" -- so that all have been made
+      pool:acquire("m"):release()
+      client:release()
+      llmpool.sleep(34)
+      assert.equal(2, pool:stats("m").idle)
+      assert.equal(3, of(pool, "a").checked)
+      llmpool.sleep(2)
+      assert.equal(0, pool:stats("m").idle)
+      assert.equal(2, pool:stats("m").expired)
+      ledger.settled(pool)
+    end)
+  end)
+
+  it("keeps its place among the idle, and is not checked at once again",
+     function()
+    simulate(function()
+      local pool, checks = llmpool.new(), 0
+      pool:register_model("m", { plain "a", plain "b", plain "c" }, {
+        check_interval = 10, check_after = 5,
+        check = function() checks = checks + 1 end,
+      })
+      local order = {}
+      for i = 1, 3 do order[i] = pool:acquire "m" end
+      for i = 1, 3 do
+        order[i] = { order[i], order[i].id }
+        order[i][1]:release()
+        llmpool.sleep(1)
+      end
+      local before = checks -- the clients were new: none was due
+      llmpool.sleep(11)
+      assert.equal(before + 3, checks)
+      for i = 3, 1, -1 do -- the newest first, as if nothing had been
+        local client = pool:acquire "m"
+        assert.equal(order[i][2], client.id)
+        order[i][3] = client
+      end
+      assert.equal(before + 3, checks)
+      for i = 1, 3 do order[i][3]:release() end
+    end)
+  end)
+end)
+
+describe("upkeep", function()
+  -- Whoever asks for a client at its time does what is due, in passing: what
+  -- needs Lua must not be lost by it.
+  it("is done for those that rest idle while others are busy #host", function()
+    local pool, checks = llmpool.new(), {}
+    pool:register_model("m", { plain "a", plain "b" }, {
+      check_interval = 0.02, check_after = math.huge,
+      check = function(client)
+        checks[client.id] = (checks[client.id] or 0) + 1
+      end,
+    })
+    local hot
+    local stop = llmpool.now() + 0.2
+    while llmpool.now() < stop do
+      for _ = 1, 100 do
+        pool:get_client("m", function(client) hot = client.id end)
+      end
+      llmpool.sleep(0)
+    end
+    local cold = hot == "a" and "b" or "a"
+    assert.is_true((checks[cold] or 0) >= 3, checks[cold])
+    ledger.settled(pool)
+    pool:close()
+  end)
+
+  it("goes on when the thread that registered has ended #host", function()
+    local name = "upkeep of an ended thread"
+    local pool <close> = llmpool.open(name)
+    llmpool.thread(function(pool_name)
+      local here = require "llmpool"
+      here.open(pool_name):register_model("m", {
+        here.simulated { id = "a" }, here.simulated { id = "b" },
+      }, {
+        check_interval = 0.02, check = function() end,
+        min_idle = 2, idle_timeout = 0.05,
+        create = function(spec)
+          return require "llmpool".simulated { id = spec.id }
+        end,
+      })
+    end, name):join()
+    local before = pool:stats("m").checked
+    llmpool.sleep(0.2)
+    assert.is_true(pool:stats("m").checked - before >= 4,
+                   pool:stats("m").checked)
+    pool:get_client("m", function(client) client:retire() end)
+    ledger.settled(pool)
+  end)
+
+  it("is done by whichever of several threads comes by #host", function()
+    local name = "upkeep by several"
+    local pool <close> = llmpool.open(name)
+    pool:register_model("m", { llmpool.simulated { id = "a" } }, {
+      check_interval = 0.01, check = function() end,
+    })
+    local threads = {}
+    for i = 1, 3 do
+      threads[i] = llmpool.thread(function(pool_name, span)
+        local here = require "llmpool"
+        local shared = here.open(pool_name)
+        local stop = here.now() + span
+        while here.now() < stop do
+          shared:get_client("m", function() end)
+          here.sleep(0.001)
+        end
+      end, name, 0.03 * i)
+    end
+    for i = 1, 3 do threads[i]:join() end
+    local before = pool:stats("m").checked
+    llmpool.sleep(0.1)
+    assert.is_true(pool:stats("m").checked - before >= 3)
+    ledger.settled(pool)
+  end)
+end)

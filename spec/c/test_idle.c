@@ -55,6 +55,35 @@ static void remove_one(int i) {
   llm_idle_unlock(&idle);
 }
 
+static void put_back(int i) {
+  llm_idle_lock(&idle);
+  llm_idle_restore_locked(&idle, &items[i].link);
+  llm_idle_unlock(&idle);
+}
+
+/* First, in between, last, alone, and beside one of the same age. */
+static void test_goes_back_where_it_was(void **state) {
+  (void)state;
+  push_all();
+  for (int i = 0; i < 6; i++) {
+    remove_one(i);
+    put_back(i);
+  }
+  for (int i = 5; i >= 0; i--)
+    assert_int_equal(take(llm_idle_pop_newest_locked), i);
+  push(0, 100);
+  remove_one(0);
+  put_back(0);
+  push(1, 100);
+  push(2, 101);
+  remove_one(1);
+  put_back(1);
+  assert_int_equal(take(llm_idle_pop_newest_locked), 2);
+  remove_one(0);
+  assert_int_equal(take(llm_idle_pop_oldest_locked), 1);
+  assert_int_equal(take(llm_idle_pop_oldest_locked), -1);
+}
+
 static void test_37_newest_first(void **state) {
   (void)state;
   push_all();
@@ -175,13 +204,10 @@ static void test_one_at_a_time(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(test_37_newest_first),
-      TEST(test_37_oldest_first),
-      TEST(test_34_only_the_expired_leave),
-      TEST(test_a_given_one_leaves),
-      TEST(test_all_leave_oldest_first),
-      TEST(test_wrong_moves_are_noticed),
-      TEST(test_one_at_a_time),
+      TEST(test_goes_back_where_it_was),  TEST(test_37_newest_first),
+      TEST(test_37_oldest_first),         TEST(test_34_only_the_expired_leave),
+      TEST(test_a_given_one_leaves),      TEST(test_all_leave_oldest_first),
+      TEST(test_wrong_moves_are_noticed), TEST(test_one_at_a_time),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

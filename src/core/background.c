@@ -76,12 +76,15 @@ static llm_step refill(llm_lease *lease, llm_model *model) {
 
 /* ---- checking ---------------------------------------------------------- */
 
-/* The one that was idle for longest, if that is long enough. */
+/* One that was neither used nor checked for so long; it stays in the list. */
 static llm_place *find_unproven(const llm_model *model) {
-  llm_place *place = llm_place_of(model->idle.oldest);
-  if (place == NULL || model->is_closed || model->is_refilling) return NULL;
-  uint64_t idle = llm_ticks_between(place->link.stamp, llm_ticks(model->clock));
-  return idle >= model->interval_ticks ? place : NULL;
+  if (model->is_closed || model->is_refilling) return NULL;
+  uint64_t now = llm_ticks(model->clock);
+  llm_link *link = model->idle.oldest;
+  while (link != NULL &&
+         !llm_place_is_unproven(llm_place_of(link), now, model->interval_ticks))
+    link = link->prev;
+  return llm_place_of(link);
 }
 
 static llm_step verify(llm_lease *lease, llm_model *model) {
@@ -92,6 +95,7 @@ static llm_step verify(llm_lease *lease, llm_model *model) {
   llm_place *place = find_unproven(model);
   if (place != NULL) {
     llm_place_unlink(place);
+    place->keeps_stamp = true; /* a check is no use of it */
     model->is_refilling = true;
   }
   llm_idle_unlock(&model->idle);

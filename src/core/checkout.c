@@ -37,6 +37,7 @@ static llm_step lend(llm_lease *lease, llm_place *place) {
 static llm_step hold_back(llm_lease *lease, llm_place *place) {
   llm_model *model = place->model;
   place->holder = lease->holding = llm_model_serial(model);
+  place->proven_ticks = llm_ticks(model->clock);
   lease->step = LLM_READY;
   llm_model_leave(model);
   llm_lease_free_slot(lease);
@@ -168,7 +169,7 @@ static bool is_unchecked(const llm_place *place, uint64_t now) {
   const llm_model *model = place->model;
   return model->check_from != UINT64_MAX &&
          (place->marks & LLM_MARK_CHECK ||
-          llm_ticks_between(place->link.stamp, now) >= model->check_from);
+          llm_place_is_unproven(place, now, model->check_from));
 }
 
 /* It is about to be settled by somebody who settles all its client's slots. */

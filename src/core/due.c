@@ -101,6 +101,38 @@ void llm_due_at(llm_model *model, int64_t due_ns, int64_t rest_due_ns) {
   if (is_earlier) poke_all(pool);
 }
 
+int64_t llm_pool_serving_due(llm_pool *pool) {
+  int64_t due = llm_pool_rest_due(pool);
+  if (due == LLM_FOREVER) return due;
+  due = LLM_FOREVER;
+  llm_lock_enter(&pool->lock);
+  for (llm_model *m = pool->models.head; m != NULL; m = m->next)
+    if (m->rest_due_ns < due && llm_model_is_awaited(m)) due = m->rest_due_ns;
+  llm_lock_leave(&pool->lock);
+  return due;
+}
+
+/* ---- upkeep ------------------------------------------------------------ */
+
+bool llm_pool_has_upkeep(const llm_pool *pool) {
+  return llm_pool_wants(pool, LLM_UPKEEP);
+}
+
+bool llm_pool_take_upkeep(llm_pool *pool) {
+  return atomic_fetch_and_explicit(&pool->attention, ~LLM_UPKEEP,
+                                   memory_order_relaxed) &
+         LLM_UPKEEP;
+}
+
+static void want_upkeep(llm_model *model) {
+  if (model->interval_ticks == UINT64_MAX && model->options.min_idle == 0)
+    return;
+  atomic_fetch_or_explicit(&model->pool->attention, LLM_UPKEEP,
+                           memory_order_relaxed);
+}
+
+/* ---- what is due next -------------------------------------------------- */
+
 /* The earliest of all models. */
 static void set_earliest(llm_pool *pool) {
   int64_t due = LLM_FOREVER, rest_due = LLM_FOREVER;
@@ -148,19 +180,16 @@ static int64_t end_rests(llm_model *model, int64_t now) {
 
 /* ---- idle expiry ------------------------------------------------------- */
 
-static uint64_t expired_before(const llm_model *model) {
-  uint64_t now = llm_ticks(model->clock);
-  return now > model->idle_ticks ? now - model->idle_ticks : 0;
-}
-
 /* The place stays, vacant. Covered by a free permit; without one only if there
 ** are more clients than may be lent. */
 static llm_place *take_expired(llm_model *model, bool is_covered) {
   bool is_spare = model->in_service - model->away > model->limit;
   if (model->idle.count <= model->options.min_idle) return NULL;
   if (!is_covered && !is_spare) return NULL;
+  uint64_t now = llm_ticks(model->clock);
+  if (now < model->idle_ticks) return NULL; /* the clock is young */
   llm_place *place = llm_place_of(
-      llm_idle_pop_expired_locked(&model->idle, expired_before(model)));
+      llm_idle_pop_expired_locked(&model->idle, now - model->idle_ticks));
   if (place == NULL) return NULL;
   place->state = LLM_P_BUSY;
   place->is_doomed = true;
@@ -203,15 +232,24 @@ static int64_t next_expiry(llm_model *model, int64_t now) {
 
 /* ---- tick -------------------------------------------------------------- */
 
+/* How long the one that was neither used nor checked for longest is so. */
+static uint64_t longest_unproven(const llm_model *model) {
+  uint64_t now = llm_ticks(model->clock), longest = 0;
+  for (llm_link *link = model->idle.oldest; link != NULL; link = link->prev) {
+    uint64_t used = llm_ticks_between(link->stamp, now);
+    uint64_t proven = llm_ticks_between(llm_place_of(link)->proven_ticks, now);
+    uint64_t age = used < proven ? used : proven;
+    if (age > longest) longest = age;
+  }
+  return longest;
+}
+
 /* When the next one is to be checked in the background. What is due now is done
 ** by whoever keeps the pool up after this tick, or a little later. */
 static int64_t next_check(llm_model *model, int64_t now) {
-  int64_t age = 0, interval = model->options.check_interval_ns;
+  int64_t interval = model->options.check_interval_ns;
   llm_idle_lock(&model->idle);
-  if (model->idle.oldest != NULL)
-    age = llm_clock_ticks_to_ns(
-        model->clock,
-        llm_ticks_between(model->idle.oldest->stamp, llm_ticks(model->clock)));
+  int64_t age = llm_clock_ticks_to_ns(model->clock, longest_unproven(model));
   bool is_closed = model->is_closed;
   llm_idle_unlock(&model->idle);
   if (is_closed) return LLM_FOREVER;
@@ -228,6 +266,7 @@ static void tick(llm_model *model, int64_t now) {
   if (model->interval_ticks != UINT64_MAX)
     due = earlier(due, next_check(model, now));
   if (due != LLM_FOREVER) llm_due_at(model, due, rest_due);
+  want_upkeep(model);
 }
 
 int64_t llm_pool_tick(llm_pool *pool) {

@@ -25,6 +25,25 @@ llm_link *llm_idle_take_all_locked(llm_idle *idle) {
   return all;
 }
 
+void llm_idle_restore_locked(llm_idle *idle, llm_link *link) {
+  llm_link *newer = idle->oldest;
+  while (newer != NULL && newer->stamp < link->stamp) newer = newer->prev;
+  if (newer == NULL) {
+    llm_idle_push_locked(idle, link, link->stamp);
+    return;
+  }
+  LLM_CHECK(!link->linked, "a client is put back twice");
+  link->linked = true;
+  link->prev = newer;
+  link->next = newer->next;
+  if (newer->next != NULL)
+    newer->next->prev = link;
+  else
+    idle->oldest = link;
+  newer->next = link;
+  idle->count++;
+}
+
 #ifdef LLM_CHECKS
 /* A long list is not walked: a return must stay cheap in debug builds too. */
 void llm_idle_check_locked(const llm_idle *idle) {

@@ -70,6 +70,9 @@ static inline void llm_idle_push_locked(llm_idle *idle, llm_link *link,
   idle->count++;
 }
 
+/* Puts one back, with its stamp as it is, behind all that are newer. */
+void llm_idle_restore_locked(llm_idle *idle, llm_link *link);
+
 /* Takes out a link that is in the list. */
 static inline void llm_idle_remove_locked(llm_idle *idle, llm_link *link) {
   LLM_CHECK(link->linked, "a client is taken that is not idle");

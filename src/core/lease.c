@@ -26,7 +26,7 @@ static inline llm_place *fit_idle(const llm_model *model, uint64_t now) {
       llm_place_of(model->is_fifo ? model->idle.oldest : model->idle.newest);
   if (place == NULL || model->is_closed || place->marks != 0 ||
       place->generation != model->generation || now >= place->dies_ticks ||
-      llm_ticks_between(place->link.stamp, now) >= model->check_from)
+      llm_place_is_unproven(place, now, model->check_from))
     return NULL;
   return place;
 }

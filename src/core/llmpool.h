@@ -415,6 +415,8 @@ int64_t llm_pool_tick(llm_pool *pool);
 int64_t llm_pool_due(const llm_pool *pool); /* one load */
 /* The earliest end of a rest, which may serve a waiter; LLM_FOREVER: none. */
 int64_t llm_pool_rest_due(const llm_pool *pool);
+/* The same of those rests only that somebody in line waits for. */
+int64_t llm_pool_serving_due(llm_pool *pool);
 /* Checks who was idle for check_interval, and refills min_idle and what such a
 ** check found sick: LLM_CHECK or LLM_CREATE with a lease to be done and then
 ** returned, or LLM_FAILED when there is nothing to do (or it has failed: ask
@@ -422,6 +424,11 @@ int64_t llm_pool_rest_due(const llm_pool *pool);
 ** stepped does it inside: LLM_READY, with a lease to be returned.
 ** Such leases are in no statistics of leases. */
 llm_step llm_pool_background(llm_pool *pool, llm_lease *lease);
+/* A tick has come by a model with check_interval or min_idle since the last
+** take: whoever takes it is to call llm_pool_background until it fails. Any of
+** the pool's users may; so it does not end with the one who registered. */
+bool llm_pool_has_upkeep(const llm_pool *pool); /* one load */
+bool llm_pool_take_upkeep(llm_pool *pool);
 
 /* Somebody who sleeps and wants to be told (poke, any thread, no lock held,
 ** must not block) when the next due time moved earlier. */

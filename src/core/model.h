@@ -46,6 +46,8 @@ struct llm_place {
   uint8_t reason;      /* why the next instance is made */
   bool is_doomed;      /* its instance is to be destroyed */
   uint64_t lent_ticks;
+  uint64_t proven_ticks; /* when it was last checked in the background */
+  bool keeps_stamp;      /* and goes back to where it was in the idle list */
 
   llm_model *model; /* constant */
   llm_key *key;     /* constant once it is entered */
@@ -75,11 +77,11 @@ struct llm_model {
   uint64_t max_uses;           /* constant */
   uint64_t serial, serial_end; /* numbers for leases, taken in blocks */
   uint32_t generation;
-  uint32_t owed;             /* permits that must go */
-  uint32_t aside_count;      /* callers who stand aside */
-  bool is_fifo;              /* constant */
-  bool is_closed;            /* closed or unregistered */
-  _Atomic bool shows_closed; /* the same, read anywhere */
+  uint32_t owed;                /* permits that must go */
+  _Atomic uint32_t aside_count; /* callers who stand aside; read anywhere */
+  bool is_fifo;                 /* constant */
+  bool is_closed;               /* closed or unregistered */
+  _Atomic bool shows_closed;    /* the same, read anywhere */
   llm_counts counts;
   llm_histogram wait, hold;
 
@@ -130,6 +132,12 @@ static inline void llm_count(_Atomic uint64_t *counter) {
 static inline uint64_t llm_model_lent(const llm_model *model) {
   return atomic_load_explicit(&model->counts.acquired, memory_order_relaxed) -
          atomic_load_explicit(&model->counts.returned, memory_order_relaxed);
+}
+
+/* Somebody waits for a client of it to come back. */
+static inline bool llm_model_is_awaited(llm_model *model) {
+  return llm_sem_waiting(&model->sem) > 0 ||
+         atomic_load_explicit(&model->aside_count, memory_order_relaxed) > 0;
 }
 
 /* ---- model.c ----------------------------------------------------------- */

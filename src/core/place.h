@@ -15,6 +15,13 @@ static inline llm_place *llm_place_of(llm_link *link) {
   return link == NULL ? NULL : llm_link_owner(link, llm_place, link);
 }
 
+/* Nobody has used or checked it for so long; it is idle. */
+static inline bool llm_place_is_unproven(const llm_place *place, uint64_t now,
+                                         uint64_t span) {
+  return llm_ticks_between(place->link.stamp, now) >= span &&
+         llm_ticks_between(place->proven_ticks, now) >= span;
+}
+
 /* ---- place.c ----------------------------------------------------------- */
 
 /* A vacant place of `key`, in no list and not in its chain yet. Takes spec and

@@ -18,11 +18,12 @@
 
 #define LLM_LISTENED 1u /* somebody listens to events */
 #define LLM_DRAINED 2u  /* somebody waits until nothing is lent */
+#define LLM_UPKEEP 4u   /* there may be something for llm_pool_background */
 
 struct llm_pool {
   /* looked at by every lease, written rarely */
   _Atomic uint64_t due_ticks; /* as due_ns, on the cheap scale */
-  _Atomic uint32_t attention; /* LLM_LISTENED, LLM_DRAINED */
+  _Atomic uint32_t attention; /* LLM_LISTENED and so on */
   llm_clock *clock;
 
   char apart[64];

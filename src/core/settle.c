@@ -18,15 +18,24 @@ void llm_place_link_idle(llm_place *place, uint64_t stamp) {
   llm_idle_push_locked(&place->model->idle, &place->link, stamp);
 }
 
+static void link_where_it_was(llm_place *place) {
+  place->state = LLM_P_IDLE;
+  place->keeps_stamp = false;
+  llm_idle_restore_locked(&place->model->idle, &place->link);
+}
+
 void llm_place_link_vacant(llm_place *place) {
   place->state = LLM_P_VACANT;
+  place->keeps_stamp = false;
   place->marks &= (uint8_t)~LLM_MARK_CHECK;
   llm_queue_push(&place->model->vacant, place);
   place->model->vacant_count++;
 }
 
 void llm_place_link_ready(llm_place *place) {
-  if (place->instance != NULL)
+  if (place->instance != NULL && place->keeps_stamp)
+    link_where_it_was(place);
+  else if (place->instance != NULL)
     llm_place_link_idle(place, llm_ticks(place->model->clock));
   else
     llm_place_link_vacant(place);
@@ -49,6 +58,7 @@ void llm_place_mark_stale(llm_place *place) {
 void llm_place_link_resting(llm_place *place, int64_t now_ns) {
   llm_model *model = place->model;
   place->state = LLM_P_RESTING;
+  place->keeps_stamp = false;
   llm_queue_push(&model->at_rest, place);
   place->key->resting++;
   model->resting++;

@@ -107,10 +107,9 @@ struct LuaPool {
   KnownModel *known; /* models that were asked for by name, until the end: a
                      ** wait that fails still reads its model */
   uint32_t known_count, known_size;
-  bool has_upkeep, is_kept_up; /* something may be due that needs Lua; a task
-                               ** is about it */
-  bool bound;                  /* holds values of this state: cannot be sent */
-  bool shared; /* from llmpool.open, or come from another state */
+  bool is_kept_up; /* a task does what is due and needs Lua */
+  bool bound;      /* holds values of this state: cannot be sent */
+  bool shared;     /* from llmpool.open, or come from another state */
 };
 
 /* What a model carries for Lua: the core's factory.user. */

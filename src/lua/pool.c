@@ -358,7 +358,9 @@ static int64_t pools_due(Worker *worker, bool serving) {
   int64_t due = LLM_FOREVER;
   for (const LuaPool *p = b->pools; p; p = p->next) {
     if (p->world != worker->world) continue;
-    int64_t own = serving ? llm_pool_rest_due(p->pool) : llm_pool_due(p->pool);
+    int64_t own =
+        serving ? llm_pool_serving_due(p->pool) : llm_pool_due(p->pool);
+    if (!serving && !p->is_kept_up && llm_pool_has_upkeep(p->pool)) own = 0;
     if (own < due) due = own;
   }
   return due;
@@ -380,7 +382,8 @@ static int start_upkeep(lua_State *L) {
 ** waited for, but nobody waits for the time when it would run. */
 static void keep_up(Worker *worker, LuaPool *pool) {
   lua_State *L = worker->L;
-  if (!pool->has_upkeep || pool->is_kept_up || worker->closing) return;
+  if (pool->is_kept_up || !llm_pool_take_upkeep(pool->pool)) return;
+  if (worker->closing) return;
   if (llm_pool_is_closed(pool->pool) || !lua_checkstack(L, 4)) return;
   pool->is_kept_up = true;
   lua_pushcfunction(L, start_upkeep);
@@ -399,8 +402,8 @@ static void pools_tick(Worker *worker) {
   const Binding *b = worker->pools;
   int64_t now = world_now(worker->world);
   for (LuaPool *p = b->pools; p; p = p->next)
-    if (p->world == worker->world && llm_pool_due(p->pool) <= now) {
-      llm_pool_tick(p->pool);
+    if (p->world == worker->world) {
+      if (llm_pool_due(p->pool) <= now) llm_pool_tick(p->pool);
       keep_up(worker, p);
     }
 }

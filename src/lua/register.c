@@ -298,8 +298,6 @@ static int f_register(lua_State *L) {
     return raise_refused(L, err, name);
   }
   pool->bound = pool->bound || bound;
-  if (options.check_interval_ns != LLM_FOREVER || options.min_idle > 0)
-    pool->has_upkeep = true;
   return 0;
 }
 

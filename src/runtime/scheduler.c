@@ -272,41 +272,50 @@ void world_receive(lua_State *L, const World *world) {
   if (worker->has_bells) worker->pools_ring(L, worker);
 }
 
-/* One turn: messages, ready tasks, timers; sleeps if there is nothing. */
-static void turn(lua_State *L, World *world, Task *driver, int64_t *polled) {
+/* What has come due while tasks ran. */
+static void poll(World *world) {
   Worker *worker = world->worker;
+  if (world->is_virtual) return;
+  int64_t now = world_now(world);
+  timers_run(world, now);
+  if (now - world->polled_ns < POLL_NS) return;
+  world->polled_ns = now;
+  if (worker->pools_due(worker, false) <= now) worker->pools_tick(worker);
+  if (loop_is_alive(worker)) loop_run(worker, 0);
+}
+
+/* One turn: messages, ready tasks, timers; sleeps if there is nothing. Returns
+** whether the others have had their turn before what has come due. */
+static bool turn(lua_State *L, World *world, Task *driver) {
   world_receive(L, world);
   if (world->first_ready) {
     run_ready(L, world);
-    if (world->is_virtual) return;
-    int64_t now = world_now(world);
-    timers_run(world, now);
-    if (now - *polled < POLL_NS) return;
-    *polled = now;
-    if (worker->pools_due(worker, false) <= now) worker->pools_tick(worker);
-    if (loop_is_alive(worker)) loop_run(worker, 0);
-  } else if (driver->state == TASK_PARKED) {
+    poll(world);
+    return !world->is_virtual;
+  }
+  if (driver->state == TASK_PARKED) {
     if (world->is_virtual)
       sleep_virtual(world, driver);
     else
       sleep_real(L, world, driver);
   }
+  return false;
 }
 
 void world_drive(lua_State *L, World *world, Task *task) {
   Worker *worker = world->worker;
-  int64_t polled = 0;
+  bool had_turn = false;
   assert(!world->driving);
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   world->driving = true;
   while (task->state == TASK_PARKED) {
-    turn(L, world, task, &polled);
+    if (turn(L, world, task)) had_turn = true;
     if (worker->exit_wanted || interrupt_is_pending(worker)) break;
   }
-  /* one that yielded its turn only: the others had theirs */
-  if (task->wait == WAIT_SLEEP && polled == 0) {
+  if (task->wait == WAIT_SLEEP && !had_turn) { /* it yields its turn only */
     world_receive(L, world);
     run_ready(L, world);
+    poll(world);
   }
   world->driving = false;
   task->state = TASK_RUNNING;

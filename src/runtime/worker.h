@@ -141,7 +141,8 @@ struct World {
   Scope root; /* of tasks that nobody else owns */
   Task main;  /* of the main chunk, or of simulate's caller */
   uint32_t parks;
-  uint64_t seed; /* of its chance, where seeded */
+  int64_t polled_ns; /* when I/O was last looked at between ready tasks */
+  uint64_t seed;     /* of its chance, where seeded */
   Random random;
   int failures; /* root tasks that failed */
   bool is_virtual;
