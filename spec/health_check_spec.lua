@@ -397,6 +397,41 @@ describe("hooks", function()
     ledger.settled(pool)
   end))
 
+  -- It is not theirs: the lease would end twice, and its memory with it.
+  it("cannot release the client, nor can check and create", function()
+    local function free(client) client:release() end
+    local function close(client)
+      local _ <close> = client
+      return true
+    end
+    for _, fn in ipairs { free, close } do
+      local pool = surface.pool({ on_return = fn }, "a", "b")
+      for _ = 1, 3 do
+        pool:get_client("m", function() end)
+        do local _ <close> = pool:acquire "m" end
+        pool:acquire("m"):release()
+        warned.of "on_return failed.*cannot be released by"
+      end
+      ledger.settled(pool)
+      pool = surface.pool({ on_lend = fn }, "a", "b")
+      assert.matches("cannot be released by",
+                     surface.message(pool.acquire, pool, "m"))
+      assert.matches("cannot be released by",
+                     surface.message(pool.generate, pool, "m", "q"))
+      assert.equal(0, pool:stats("m").double_returns)
+      ledger.settled(pool)
+      pool = surface.pool({ check_after = 0, check = fn }, "a", "b")
+      pool:generate("m", 1)
+      assert.is_true(pool:stats("m").check_failed > 0)
+      ledger.settled(pool)
+      pool = surface.pool { max_uses = 1, on_create = fn }
+      pool:generate("m", 1)
+      assert.matches("cannot be released by",
+                     surface.message(pool.generate, pool, "m", 2))
+      ledger.settled(pool)
+    end
+  end)
+
   it("after return run before anybody else is lent the client",
      simulated(function()
     local log = {}

@@ -23,6 +23,7 @@ typedef struct subject {
 
 extern const subject subject_pool;      /* llmpool's C library */
 extern const subject subject_semaphore; /* sem_t, and an array in a mutex */
+extern const subject subject_handoff;   /* the least that order costs */
 #ifdef BENCH_APR
 extern const subject subject_reslist; /* apr_reslist of libaprutil */
 #endif
@@ -32,6 +33,6 @@ static const subject *const subjects[] = {&subject_pool, &subject_semaphore,
 #ifdef BENCH_APR
                                           &subject_reslist,
 #endif
-                                          NULL};
+                                          &subject_handoff, NULL};
 
 #endif

@@ -27,15 +27,18 @@ for _, load in ipairs { "8/2 0.1ms", "16/4 0.1ms", "64/4 1ms" } do
                                                            hold)
   case(title .. "leases a second", "rate " .. load, "/s", "llmpool", {
     { "sem_t", at_least = 0.97 }, { "apr_reslist", at_least = 0.97 },
+    { "a bare hand-off" },
   })
+  case(title .. "leases a second of a bare hand-off", "rate " .. load, "/s",
+       "a bare hand-off", { { "sem_t" } })
   case(title .. "wait, p99", "p99 " .. load, "ns", "llmpool", {
     { "sem_t", at_most = 0.2 }, { "apr_reslist", below = 1 },
   })
 end
 case("8 threads, 2 clients, no hold: leases a second", "rate 8/2 0ms", "/s",
-     "llmpool", { { "sem_t" }, { "apr_reslist" } })
+     "llmpool", { { "sem_t" }, { "apr_reslist" }, { "a bare hand-off" } })
 case("a client handed to a thread that sleeps in line", "handover", "ns",
-     "llmpool", { { "sem_t" }, { "apr_reslist" } })
+     "llmpool", { { "sem_t" }, { "apr_reslist" }, { "a bare hand-off" } })
 for _, where in ipairs { "main", "task" } do
   local place = where == "main" and "on the main chunk" or "in a task"
   case("Lua: get_client, empty callback, " .. place, "lease " .. where, "ns",
@@ -45,7 +48,7 @@ for _, where in ipairs { "main", "task" } do
 end
 case("hand-off between tasks, 10,000 on 10 clients", "handoff", "ns",
      "llmpool", { { absolute = 700 }, { "asyncio", faster = 10 } })
-for _, k in ipairs { 1, 250, 500, 1000 } do
+for _, k in ipairs { 1, 100, 250, 1000 } do
   local title = ("%d,000 tasks wait for 2 clients: "):format(k)
   if k == 1000 then title = title:gsub("^1000", "1,000") end
   case(title .. "memory of each", ("waiting memory %dk"):format(k), "B",
@@ -53,6 +56,8 @@ for _, k in ipairs { 1, 250, 500, 1000 } do
   case(title .. "time of each", ("waiting time %dk"):format(k), "ns",
        "llmpool", { { absolute = math.huge }, { "asyncio" } })
 end
+case("1,000,000 tasks wait, beside 100,000: time of each", "waiting growth",
+     "ns", "1000k", { { "100k", at_most = 1.25 } })
 case("a simulated request, two models, fallback policy", "sim request", "ns",
      "llmpool", { { absolute = 1e9 / 300000 }, { "SimPy", faster = 10 } })
 case("a simulated day of 864,000 requests", "sim day", "ns", "llmpool", {

@@ -1,5 +1,6 @@
 -- waiting.lua - many tasks wait in line for two clients: what each costs in
--- memory and time, and whether all are served in order of arrival.
+-- memory and time, and whether all are served in order of arrival; if not, it
+-- fails. Time is that of the processor, from the first spawn to the last end.
 --
 --   llmpool waiting.lua [TASKS [ROUND]]
 
@@ -45,5 +46,7 @@ tell("waiting memory", (resident() - before) / tasks)
 first:release()
 second:release()
 llmpool.wait()
-tell("waiting time", (os.clock() - start) / tasks * 1e9)
+local each = (os.clock() - start) / tasks * 1e9
+tell("waiting time", each)
+print(("sample\twaiting growth\t%s\t%d\t%.9g"):format(name, round, each))
 assert(served == tasks, "everybody was served")

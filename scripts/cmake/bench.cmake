@@ -6,7 +6,8 @@ pkg_check_modules(APR QUIET IMPORTED_TARGET GLOBAL apr-util-1 apr-1)
 set(bench_source ${CMAKE_CURRENT_SOURCE_DIR}/scripts/bench)
 set(bench_dir ${CMAKE_CURRENT_BINARY_DIR}/bench)
 set(bench_subjects
-  ${bench_source}/subject_pool.c ${bench_source}/subject_semaphore.c)
+  ${bench_source}/subject_pool.c ${bench_source}/subject_semaphore.c
+  ${bench_source}/subject_handoff.c)
 if(APR_FOUND)
   list(APPEND bench_subjects ${bench_source}/subject_reslist.c)
 endif()

@@ -89,6 +89,7 @@ struct Guard {
   bool waiting; /* between LLM_WAIT and its end */
   bool woken;
   bool making;   /* a check or create of Lua's is under way */
+  bool hooked;   /* an on_lend or on_return is */
   bool is_owned; /* by its task */
   bool tied;     /* something is to be told of the lease's end */
 };

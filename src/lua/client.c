@@ -195,6 +195,9 @@ static int m_retire(lua_State *L) {
 /* The client of an acquire owns its guard, through a holder, which it lets go
 ** of; that of a callback does not. */
 static void end_lease(lua_State *L, Binding *b, Guard *guard) {
+  if (guard->making || guard->hooked)
+    luaL_error(L, "a client cannot be released by a check, create or hook of "
+                  "its model: it is not lent to them");
   Holder *holder = guard->is_owned ? NULL : guard->holder;
   guard_release(L, b, guard, LLM_KEEP);
   if (holder == NULL || !holder->detached) return;

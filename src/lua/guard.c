@@ -138,7 +138,10 @@ bool run_hook(lua_State *L, Binding *b, Guard *guard, Helper helper) {
   lua_pushlightuserdata(L, b);
   lua_pushlightuserdata(L, guard);
   lua_pushinteger(L, helper);
-  return lua_pcall(L, 3, 0, 0) == LUA_OK;
+  guard->hooked = true;
+  int status = lua_pcall(L, 3, 0, 0);
+  guard->hooked = false;
+  return status == LUA_OK;
 }
 
 #define HOOK_FAILED "llmpool: on_return failed, the client is replaced"
