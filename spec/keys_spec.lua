@@ -195,6 +195,39 @@ describe("rpm and tpm", function()
       assert.is_true(math.abs(llmpool.now() - 60) < 1e-6)
     end)
   end)
+
+  -- Of several models, the one that grants may have too little: its client
+  -- rests, and who asked is where it stood in the lines of the others.
+  it("are no reason for who asks several models to queue anew", function()
+    simulate(function()
+      local pool, order = llmpool.new(), {}
+      pool:register_model("x", { llmpool.simulated { id = "a", tpm = 60 } })
+      pool:register_model("y", { llmpool.simulated { id = "b" } })
+      local x = pool:acquire("x", { tokens = 60 })
+      local y = pool:acquire "y"
+      local function ask(name, models, options)
+        llmpool.spawn(function()
+          pool:get_client(models, function(client)
+            order[#order + 1] = name .. " of " .. client.id
+            llmpool.sleep(1)
+          end, options)
+        end)
+        llmpool.sleep(0)
+      end
+      ask("before", "y")
+      ask("either", { "x", "y" }, { tokens = 50 })
+      for i = 1, 3 do ask("after " .. i, "y") end
+      x:release() -- has 0 of 60 left
+      llmpool.sleep(0.1)
+      assert.equal("resting", pool:stats("x").clients[1].state)
+      assert.equal(5, pool:stats("y").waiting)
+      y:release()
+      llmpool.sleep(10)
+      assert.same({ "before of b", "either of b", "after 1 of b",
+                    "after 2 of b", "after 3 of b" }, order)
+      ledger.settled(pool)
+    end)
+  end)
 end)
 
 describe("a failure", function()

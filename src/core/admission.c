@@ -18,6 +18,7 @@ void llm_sem_init(llm_sem *sem, uint32_t cap, uint32_t max_waiting,
   atomic_init(&sem->waiting_max, 0);
   atomic_init(&sem->cap, cap);
   atomic_init(&sem->debt, 0);
+  sem->last_since_ns = 0;
   sem->max_waiting = max_waiting;
   sem->clock = clock;
 }
@@ -50,13 +51,21 @@ static llm_begun keep(llm_sem *sem, llm_turn *t, llm_waiter *waiter) {
   return refuse(waiter, LLM_W_LOST, LLM_BEGUN_LOST);
 }
 
-static llm_begun line_up(llm_sem *sem, llm_waiter *waiter, int64_t now_ns) {
-  waiter->since_ns = now_ns;
-  waiter->came_back = false;
+static llm_begun enter(llm_sem *sem, llm_waiter *waiter) {
   if (waiter->group != NULL)
     atomic_fetch_add_explicit(&waiter->group->open, 1, memory_order_relaxed);
   llm_line_enter(sem, waiter);
   return LLM_BEGUN_QUEUED;
+}
+
+/* Its time says its place in the line, should it come back: so it is a little
+** later than that of whoever came before it. */
+static llm_begun line_up(llm_sem *sem, llm_waiter *waiter, int64_t now_ns) {
+  bool is_later = now_ns > sem->last_since_ns;
+  sem->last_since_ns = is_later ? now_ns : sem->last_since_ns + 1;
+  waiter->since_ns = sem->last_since_ns;
+  waiter->came_back = false;
+  return enter(sem, waiter);
 }
 
 /* Setting WAITERS by compare-exchange is the decision that no permit is free:
@@ -113,36 +122,37 @@ void llm_sem_drop(llm_sem *sem) {
 
 /* As admit, but what it asks for is its own: neither the line nor its length
 ** comes before it. */
-static llm_begun readmit(llm_sem *sem, llm_waiter *waiter, int64_t now_ns) {
+static llm_begun readmit(llm_sem *sem, llm_turn *t, llm_waiter *waiter,
+                         int64_t now_ns) {
   uint64_t word = llm_word_load(sem);
   for (;;) {
     if (word & LLM_SEM_CLOSED)
       return refuse(waiter, LLM_W_CLOSED, LLM_BEGUN_CLOSED);
     if (word >= LLM_SEM_PERMIT && !(word & LLM_SEM_PAUSED)) {
       if (llm_word_swap(sem, &word, word - LLM_SEM_PERMIT))
-        return refuse(waiter, LLM_W_GRANTED, LLM_BEGUN_GRANTED);
+        return keep(sem, t, waiter);
       continue;
     }
     if (waiter->deadline_ns <= now_ns)
       return refuse(waiter, LLM_W_TIMEDOUT, LLM_BEGUN_LATE);
     if (word & LLM_SEM_WAITERS ||
         llm_word_swap(sem, &word, word | LLM_SEM_WAITERS))
-      break;
+      return enter(sem, waiter);
   }
-  llm_line_enter(sem, waiter);
-  return LLM_BEGUN_QUEUED;
 }
 
 static llm_begun come_back(llm_sem *sem, llm_waiter *waiter, bool drops) {
   llm_turn t = {0};
   int64_t now_ns = llm_clock_now(sem->clock);
-  LLM_CHECK(waiter->group == NULL, "a node of a group comes back alone");
+  LLM_CHECK(waiter->group == NULL || !drops, "a group's permit is dropped");
   waiter->sem = sem;
+  if (waiter->group != NULL && llm_group_is_over(waiter->group))
+    return refuse(waiter, LLM_W_LOST, LLM_BEGUN_LOST);
   waiter->came_back = true;
   if (waiter->since_ns == 0) waiter->since_ns = now_ns;
   llm_turn_enter(sem);
   if (drops) drop(sem);
-  llm_begun begun = readmit(sem, waiter, now_ns);
+  llm_begun begun = readmit(sem, &t, waiter, now_ns);
   llm_turn_leave(sem, &t);
   return begun;
 }

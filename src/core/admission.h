@@ -45,6 +45,7 @@ typedef struct llm_sem {
   _Atomic uint32_t waiting_max; /* the most there ever were */
   _Atomic uint64_t cap;         /* permits that there are */
   _Atomic uint64_t debt;        /* permits out beyond cap */
+  int64_t last_since_ns;        /* of who came last; no two have the same */
   uint32_t max_waiting;
   llm_clock *clock;
 } llm_sem;
@@ -175,13 +176,14 @@ bool llm_sem_withdraw(llm_waiter *waiter, llm_wait_state why);
 /*
 ** For a holder that found nothing to take, since the client that its permit
 ** stood for is gone (retired, at rest): drops the permit, as llm_sem_drop, and
-** puts the waiter, which must have no group, back to the front of its line,
+** puts the waiter, which may have no group here, back to the front of its line,
 ** behind those that came back before it, in one step. Never FULL. The permit
 ** is gone whatever is answered; GRANTED means that another was free.
 */
 llm_begun llm_sem_requeue(llm_sem *sem, llm_waiter *waiter);
 
-/* The same for one that holds no permit. */
+/* The same for one that holds no permit. A node of a group goes where it stood
+** before, by its since_ns. */
 llm_begun llm_sem_rejoin(llm_sem *sem, llm_waiter *waiter);
 
 /* The end of another's wait, by anyone who knows that the node is alive. True:

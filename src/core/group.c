@@ -7,7 +7,7 @@
 ** ask fails: where to go next is the caller's policy. A winner whose client
 ** was retired or put to rest in the meantime keeps its place in that line
 ** alone; but if what it asks for is too much for the winner's clients, it tries
-** the others, and goes to the end of all lines.
+** the others, and goes back to where it stood in all lines.
 */
 #include "lease.h"
 
@@ -51,13 +51,23 @@ static llm_err hopeless(llm_lease *lease) {
 
 /* ---- in several lines -------------------------------------------------- */
 
+/* Those that stood in line before keep the time, and with it their place. */
 static void init_nodes(llm_lease *lease, struct llm_group *group) {
-  const llm_waiter *w = &lease->waiter;
+  llm_waiter *w = &lease->waiter;
+  bool is_back = w->since_ns != 0;
   llm_group_init(group);
+  if (!is_back) w->since_ns = llm_clock_now(lease->model->clock) | 1;
   for (uint32_t i = 0; i < lease->n_models; i++) {
+    int64_t since = is_back ? lease->nodes[i].since_ns : 0;
     llm_waiter_init(&lease->nodes[i], w->wake, w->deadline_ns, w->priority);
     lease->nodes[i].group = group;
+    lease->nodes[i].since_ns = since;
   }
+}
+
+static llm_begun begin(llm_model *model, llm_waiter *node) {
+  return node->since_ns != 0 ? llm_sem_rejoin(&model->sem, node)
+                             : llm_sem_begin(&model->sem, node);
 }
 
 static bool is_ended(llm_begun begun) {
@@ -74,7 +84,8 @@ static llm_err worst(llm_err err, llm_begun begun) {
 static llm_step won(llm_lease *lease, uint32_t i) {
   llm_group_finish(lease->nodes, lease->n_models);
   lease->model = lease->models[i];
-  lease->waiter.since_ns = lease->nodes[i].since_ns;
+  if (lease->nodes[i].since_ns != 0)
+    lease->waiter.since_ns = lease->nodes[i].since_ns;
   return llm_checkout(lease);
 }
 
@@ -95,7 +106,7 @@ static llm_step line_up(llm_lease *lease, struct llm_group *group) {
   llm_lease_hold(lease);
   init_nodes(lease, group);
   for (; i < n; i++) {
-    begun = llm_sem_begin(&lease->models[i]->sem, &lease->nodes[i]);
+    begun = begin(lease->models[i], &lease->nodes[i]);
     if (is_ended(begun)) break;
     if (begun == LLM_BEGUN_QUEUED)
       llm_lease_note_queued(lease, lease->models[i]);
@@ -118,6 +129,7 @@ llm_step llm_lease_begin_any(llm_lease *lease, llm_model **models,
   lease->nodes = nodes;
   lease->n_models = n;
   nodes[0].group = group;
+  for (uint32_t i = 0; i < n; i++) nodes[i].since_ns = 0; /* in no line yet */
   llm_lease_start(lease);
   llm_due_check(models[0]->pool, lease->lent_ticks);
   if (try_from(lease, 0)) return llm_checkout(lease);
@@ -127,7 +139,7 @@ llm_step llm_lease_begin_any(llm_lease *lease, llm_model **models,
 }
 
 /* Its clients here rest for it now; so will those of the others that cannot
-** bear it, or one of them can. At last it stands in all lines again. */
+** bear it, or one of them can. At last it stands in all lines, where it stood. */
 llm_step llm_group_again(llm_lease *lease) {
   llm_lease_pay(lease);
   llm_sem_drop(&lease->model->sem);

@@ -103,11 +103,16 @@ static llm_line *line_of(llm_sem *sem, const llm_waiter *waiter) {
   return &sem->lines[level < LLM_PRIORITIES ? level : LLM_PRIORITIES - 1];
 }
 
-/* Before everybody else, behind those that came back before it. */
-static void push_front(llm_line *line, llm_waiter *waiter) {
+/* Before everybody else, behind those that came back before it; but a node of a
+** group may have stood anywhere. */
+static bool goes_behind(const llm_waiter *waiter, const llm_waiter *other) {
+  return (other->came_back || waiter->group != NULL) &&
+         other->since_ns <= waiter->since_ns;
+}
+
+static void take_back(llm_line *line, llm_waiter *waiter) {
   llm_waiter *next = line->queue.head;
-  while (next != NULL && next->came_back && next->since_ns <= waiter->since_ns)
-    next = next->next;
+  while (next != NULL && goes_behind(waiter, next)) next = next->next;
   if (next == NULL) {
     llm_queue_push(&line->queue, waiter);
     return;
@@ -126,7 +131,7 @@ void llm_line_enter(llm_sem *sem, llm_waiter *waiter) {
   llm_line *line = line_of(sem, waiter);
   atomic_store_explicit(&waiter->state, LLM_W_QUEUED, memory_order_relaxed);
   if (waiter->came_back)
-    push_front(line, waiter);
+    take_back(line, waiter);
   else
     llm_queue_push(&line->queue, waiter);
   atomic_store_explicit(&sem->waiting, waiting, memory_order_relaxed);
