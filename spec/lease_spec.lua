@@ -221,6 +221,24 @@ describe("get_client", function()
     ledger.closed(pool)
   end))
 
+  it("of a paused model or one without clients says what helps",
+     simulated(function()
+    local pool = surface.pool()
+    pool:pause "m"
+    for _, timeout in ipairs { 0, 1 } do
+      assert.equal('"m" is paused and lends nothing (0 waiting); ' ..
+        "pool:resume ends that",
+        message(pool.get_client, pool, "m", print, { timeout = timeout }))
+    end
+    pool:resume "m"
+    pool:retire_client("m", "a")
+    for _, timeout in ipairs { 0, 1 } do
+      assert.equal('"m" has no clients (0 waiting); pool:add_client adds one',
+        message(pool.get_client, pool, "m", print, { timeout = timeout }))
+    end
+    ledger.settled(pool)
+  end))
+
   it("takes its model's timeout where the call has none", simulated(function()
     local pool = surface.pool { timeout = 3 }
     local held <close> = pool:acquire "m" -- luacheck: ignore
@@ -265,6 +283,10 @@ describe("get_client", function()
     assert.equal('"m" is paused (1 waiting) and no task, timer, I/O or ' ..
       "thread is left that could resume it", tostring(err))
     pool:resume()
+    pool:retire_client("m", "a")
+    err = raised(pool.get_client, pool, "m", print)
+    assert.equal('"m" has no clients (1 waiting) and no task, timer, I/O or ' ..
+      "thread is left that could add one", tostring(err))
     ledger.settled(pool)
   end)
 end)

@@ -516,6 +516,7 @@ typedef struct llm_failure {
   llm_err err;
   const char *model; /* the first asked for; lives as long as the model */
   uint32_t waiting, idle, lent, resting, clients;
+  bool paused;
   int64_t waited_ns;
   int64_t retry_at_ns; /* resting, create_failed, out_of_service; or FOREVER */
   char text[LLM_TEXT]; /* create_failed: the creator's own words;

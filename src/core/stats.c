@@ -229,6 +229,7 @@ void llm_lease_failure(const llm_lease *lease, llm_failure *failure) {
   failure->lent = now.lent;
   failure->resting = now.resting;
   failure->waiting = llm_sem_waiting(&model->sem);
+  failure->paused = (llm_sem_flags(&model->sem) & LLM_SEM_PAUSED) != 0;
   failure->waited_ns = llm_clock_ticks_to_ns(model->clock, lease->lent_ticks);
   failure->retry_at_ns = retry_at(lease, model);
   if (lease->err == LLM_CREATE_FAILED) read_gate(lease->model, failure);

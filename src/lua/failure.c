@@ -43,21 +43,38 @@ static const char *format_seconds(char text[32], int64_t ns) {
   return text;
 }
 
-static void push_sentence(lua_State *L, const llm_failure *f, int64_t now) {
-  int kind = f->err;
-  char text[32];
+/* Its time is over: why, and what helps. */
+static void push_late(lua_State *L, const llm_failure *f) {
   const char *name = llm_err_name(f->err);
-  if (kind == LLM_TIMEOUT && f->waited_ns < INSTANT_NS)
+  char text[32];
+  if (f->paused)
+    push_error(L, name,
+               "\"%s\" is paused and lends nothing (%d waiting); pool:resume "
+               "ends that",
+               f->model, (int)f->waiting);
+  else if (f->clients == 0)
+    push_error(L, name,
+               "\"%s\" has no clients (%d waiting); pool:add_client adds one",
+               f->model, (int)f->waiting);
+  else if (f->waited_ns < INSTANT_NS)
     push_error(L, name,
                "no client of \"%s\" is free now (%d waiting, %d lent, %d "
                "resting); give a timeout to wait",
                f->model, (int)f->waiting, (int)f->lent, (int)f->resting);
-  else if (kind == LLM_TIMEOUT)
+  else
     push_error(L, name,
                "no client of \"%s\" within %s s (%d waiting, %d lent, %d "
                "idle, %d resting); raise timeout or add clients",
                f->model, format_seconds(text, f->waited_ns), (int)f->waiting,
                (int)f->lent, (int)f->idle, (int)f->resting);
+}
+
+static void push_sentence(lua_State *L, const llm_failure *f, int64_t now) {
+  int kind = f->err;
+  char text[32];
+  const char *name = llm_err_name(f->err);
+  if (kind == LLM_TIMEOUT)
+    push_late(L, f);
   else if (kind == LLM_QUEUE_FULL)
     push_error(L, name,
                "the line for \"%s\" is full (%d waiting, %d of %d lent); "
@@ -108,6 +125,11 @@ void push_deadlock(lua_State *L, llm_model *model, const llm_stats *stats) {
     push_error(L, "deadlock",
                "\"%s\" is paused (%d waiting) and no task, timer, I/O or "
                "thread is left that could resume it",
+               llm_model_name(model), (int)stats->waiting);
+  else if (stats->clients == 0)
+    push_error(L, "deadlock",
+               "\"%s\" has no clients (%d waiting) and no task, timer, I/O or "
+               "thread is left that could add one",
                llm_model_name(model), (int)stats->waiting);
   else
     push_error(L, "deadlock",
