@@ -148,6 +148,25 @@ describe("create", function()
     ledger.settled(pool)
   end))
 
+  it("that fails is not tried again for a model that is named twice",
+     simulated(function()
+    local pool = surface.pool { max_uses = 1, create = function()
+      error("down", 0)
+    end }
+    pool:register_model("n", { surface.plain "n" })
+    pool:generate("m", 1)
+    for _, models in ipairs { { "m", "m" }, { "m", "m", "m" } } do
+      for _ = 1, 2 do -- the second time the gate is shut
+        assert.equal("create_failed",
+                     raised(pool.generate, pool, models, 2).kind)
+      end
+    end
+    assert.equal("n3", pool:generate({ "m", "m", "n", "m", "n" }, 3))
+    assert.equal("excluded", raised(pool.generate, pool, { "n", "n" }, 4,
+                                    { exclude = { "n" }, timeout = 1 }).kind)
+    ledger.settled(pool)
+  end))
+
   it("that fails turns those who wait into fast errors", simulated(function()
     local creations = 0
     local pool = surface.pool { max_uses = 1, create = function()

@@ -13,20 +13,27 @@
 
 /* ---- trying ------------------------------------------------------------ */
 
-/* The first with a free permit, from i on. */
-static bool try_from(llm_lease *lease, uint32_t i) {
-  for (; i < lease->n_models; i++) {
-    if (!llm_sem_try(&lease->models[i]->sem)) continue;
-    lease->model = lease->models[i];
+/* Where it stands in the list for the first time. */
+static uint32_t first_of(const llm_lease *lease, const llm_model *model) {
+  uint32_t i = 0;
+  while (lease->models[i] != model) i++;
+  return i;
+}
+
+/* The first with a free permit, from i on; one that was named before i has had
+** its turn. */
+static bool try_from(llm_lease *lease, uint32_t from) {
+  for (uint32_t i = from; i < lease->n_models; i++) {
+    llm_model *model = lease->models[i];
+    if (first_of(lease, model) < from || !llm_sem_try(&model->sem)) continue;
+    lease->model = model;
     return true;
   }
   return false;
 }
 
 bool llm_group_onward(llm_lease *lease) {
-  uint32_t i = 0;
-  while (lease->models[i] != lease->model) i++;
-  return try_from(lease, i + 1);
+  return try_from(lease, first_of(lease, lease->model) + 1);
 }
 
 llm_step llm_group_fall_back(llm_lease *lease) {
