@@ -340,6 +340,8 @@ describe("counts of tokens", function()
     assert.same({ completion_tokens = 4, total_tokens = 4 },
       usage '{"prompt_tokens":-3,"completion_tokens":4,"total_tokens":-1}')
     assert.same({}, usage '{"prompt_tokens":1e300,"total_tokens":-1}')
+    assert.same({ prompt_tokens = 3, total_tokens = 3 }, usage
+      '{"prompt_tokens":3,"completion_tokens":9e15,"total_tokens":9e15}')
     assert.same({}, usage "{}")
     for _, none in ipairs { "null", "5", '"x"', "true" } do
       assert.is_nil(usage(none))

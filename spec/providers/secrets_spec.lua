@@ -78,6 +78,71 @@ describe("an API key", function()
     file:close()
   end)
 
+  -- A key of no known looks, whole and in parts, from a server that repeats it.
+  it("is in nothing that a program writes #host", function()
+    local key = "gsk7f3Zq9LmXw2Rb8TnVc5Yd1Ke4Hs6Pu"
+    local plans = {
+      { status = 401, error = { message = "bad " .. key, type = key,
+                                code = "x" .. key } },
+      { status = 400, body = "<html>" .. ("y"):rep(185) .. key },
+      { text = "a b", error = { message = "oh " .. key:sub(1, 18) .. "... no" },
+        error_at = 1 },
+      { body = ("y"):rep(70) .. key },
+      { status = 429, error = { message = "slow" }, headers = {
+        ["x-request-id"] = key, ["request-id"] = key, ["retry-after"] = key } },
+    }
+    local names = {}
+    for i = 1, 4 do names[i] = os.tmpname() end
+    local script, out, trace, plan_file = table.unpack(names)
+    local function write(name, text)
+      local file = assert(io.open(name, "w"))
+      file:write(text)
+      file:close()
+    end
+    write(plan_file, json.encode(plans))
+    write(script, [[
+      local llmpool, pretty = require "llmpool", require "llmpool.pretty"
+      local json = require "llmpool.json"
+      local plans = json.decode(io.open(arg[1]):read "a")
+      local function client(name, plan)
+        return llmpool[name] { id = "a", api_key_env = "THE_KEY",
+          base_url = arg[2], headers = { ["X-Mock"] = json.encode(plan) } }
+      end
+      for _, name in ipairs { "openai", "anthropic", "gemini" } do
+        for _, plan in ipairs(plans) do
+          for _, how in ipairs { "generate", "stream" } do
+            local pool = llmpool.new()
+            pool:register_model("m", { client(name, plan) })
+            local ok, err = pcall(function()
+              local answer = pool[how](pool, "m", "q")
+              if how == "stream" then for _ in answer do end end
+            end)
+            print(name, how, ok, err, pretty(err))
+            print(pool, pretty(pool:stats()), pretty(pool:clients "m"))
+          end
+        end
+      end
+      print(io.open "/proc/self/cmdline":read "a")
+      local pool = llmpool.new()
+      pool:register_model("m", { client("openai", plans[1]) })
+      pool:generate("m", "q")
+    ]])
+    local command = ("THE_KEY=%s %s --record %s %s %s %s >%s 2>&1"):format(key,
+      os.getenv "LLMPOOL", trace, script, plan_file, mock.url(), out)
+    assert.is_nil((os.execute(command)))
+    for name, least in pairs { [out] = 60, [trace] = 31 } do
+      local text, count = io.open(name):read "a", 0
+      for line in text:gmatch "[^\n]+" do
+        count = count + 1
+        for at = 1, #key - 9 do
+          assert.is_nil(line:find(key:sub(at, at + 9), 1, true), line)
+        end
+      end
+      assert.is_true(count > least, text)
+    end
+    for _, name in ipairs(names) do os.remove(name) end
+  end)
+
   it("is not in what pretty or JSON make of a spec", function()
     local spec = mock.openai { id = "a", api_key = KEY,
                                proxy = "http://u:" .. KEY .. "@h" }

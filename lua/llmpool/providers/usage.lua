@@ -9,7 +9,7 @@ local json = require "llmpool.json"
 
 local usage = {}
 
-local MOST = 2 ^ 53
+local MOST = 1e8 -- tokens of a request; more would close a budget for days
 
 -- A count that is none (negative, beyond belief) was not told.
 local function integer(value)
