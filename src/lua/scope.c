@@ -92,14 +92,14 @@ static int k_block(lua_State *L, int status, lua_KContext ctx) {
 }
 
 /* stack: function arguments...; makes room for the scope and the handler. */
-static Scope *open_scope(lua_State *L) {
+static Scope *open_scope(lua_State *L, lua_CFunction handler) {
   Binding *b = binding_of(L);
   Task *task = check_wait(L, b->worker);
   Scope *scope = lua_newuserdatauv(L, sizeof *scope, 0);
   memset(scope, 0, sizeof *scope);
   luaL_setmetatable(L, SCOPE_TYPE);
   lua_insert(L, SCOPE);
-  lua_pushcfunction(L, keep_traceback);
+  lua_pushcfunction(L, handler);
   lua_insert(L, HANDLER);
   lua_toclose(L, SCOPE);
   scope_enter(scope, task);
@@ -109,7 +109,7 @@ static Scope *open_scope(lua_State *L) {
 static int f_scope(lua_State *L) {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   lua_settop(L, 1);
-  open_scope(L);
+  open_scope(L, keep_traceback);
   lua_pushvalue(L, SCOPE);
   int status = lua_pcallk(L, 1, LUA_MULTRET, HANDLER, 0, k_block);
   return k_block(L, status, 0);
@@ -121,11 +121,11 @@ static void on_timeout(Timer *timer) {
   scope_cancel(scope);
 }
 
-static int f_timeout(lua_State *L) {
+static int timeout(lua_State *L, lua_CFunction handler) {
   int64_t span = check_seconds(L, 1, 1, "a timeout");
   luaL_checktype(L, 2, LUA_TFUNCTION);
   lua_remove(L, 1);
-  Scope *scope = open_scope(L);
+  Scope *scope = open_scope(L, handler);
   int64_t due = llm_time_after(world_now(scope->world), span);
   scope->timer.fire = on_timeout;
   if (due != LLM_FOREVER && !timer_start(scope->world, &scope->timer, due))
@@ -134,6 +134,12 @@ static int f_timeout(lua_State *L) {
       lua_pcallk(L, lua_gettop(L) - RESULTS, LUA_MULTRET, HANDLER, 0, k_block);
   return k_block(L, status, 0);
 }
+
+static int f_timeout(lua_State *L) { return timeout(L, keep_traceback); }
+
+/* For our own modules, which catch what comes: a provider's failure and the end
+** of the time need no traceback. */
+static int f_timeout_inside(lua_State *L) { return timeout(L, keep_of_bugs); }
 
 /* ---- shield ------------------------------------------------------------ */
 
@@ -174,6 +180,7 @@ static int f_shield(lua_State *L) {
 void scope_open(lua_State *L, Binding *b) {
   static const luaL_Reg functions[] = {{"scope", f_scope},
                                        {"timeout", f_timeout},
+                                       {"timeout_inside", f_timeout_inside},
                                        {"shield", f_shield},
                                        {NULL, NULL}};
   static const luaL_Reg shield_metamethods[] = {{"__close", shield_close},

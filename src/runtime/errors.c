@@ -152,6 +152,11 @@ int keep_traceback(lua_State *L) {
   return 1;
 }
 
+int keep_unless_cancelled(lua_State *L) {
+  const char *kind = error_kind(L, 1);
+  return kind && strcmp(kind, "cancelled") == 0 ? 1 : keep_traceback(L);
+}
+
 void push_kept_traceback(lua_State *L, int index) {
   index = lua_absindex(L, index);
   luaL_checkstack(L, 4, NULL);

@@ -20,6 +20,9 @@ void errors_open(lua_State *L);
 /* A message handler: keeps the traceback of the place that raised, leaves the
 ** error as it is. */
 int keep_traceback(lua_State *L);
+/* The same for where cancellations end: they are no bugs, there may be as many
+** as there are tasks, and each traceback costs as much as some tasks. */
+int keep_unless_cancelled(lua_State *L);
 /* Tells keep_traceback that the next error is the last one, raised anew. */
 void rethrow_mark(lua_State *L);
 /* Keeps the text on the top as the traceback of the error below it, which comes

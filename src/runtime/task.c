@@ -58,7 +58,7 @@ static int body_done(lua_State *L, int status, lua_KContext ctx) {
 
 /* The coroutine's outermost function: runs the one given, with its arguments */
 static int body(lua_State *L) {
-  lua_pushcfunction(L, keep_traceback);
+  lua_pushcfunction(L, keep_unless_cancelled);
   lua_insert(L, 1);
   int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 1, 0, body_done);
   return body_done(L, status, 0);

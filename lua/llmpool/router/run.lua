@@ -128,7 +128,7 @@ end
 local function acquire(r, model, ask)
   local router = r.router
   if router.take then return router.take(router.pool, model, ask) end
-  return router.pool:acquire(model, ask)
+  return native.acquire(router.pool, model, ask)
 end
 
 -- Runs fn under the attempt's time; what takes longer is timeout_total. The
@@ -138,7 +138,7 @@ local GRACE = 0.001
 
 local function within(seconds, fn, ...)
   if not seconds then return pcall(fn, ...) end
-  return pcall(native.timeout, seconds + GRACE, fn, ...)
+  return pcall(native.timeout_inside, seconds + GRACE, fn, ...)
 end
 
 local function call_options(attempt, left)
