@@ -72,8 +72,9 @@ local function arm(state)
   for _, name in ipairs(FUNCTIONS) do
     replace(undo, llmpool, name, stopper(state, "llmpool." .. name))
   end
-  -- what is spawned would run at the next wait: never
-  replace(undo, llmpool, "spawn", function()
+  -- what is spawned would run at the next wait: behind the script
+  replace(undo, llmpool, "spawn", function(fn, ...)
+    state.spawned[#state.spawned + 1] = table.pack(fn, ...)
     return setmetatable({}, { __index = function(_, name)
       return stopper(state, "task:" .. name)
     end })
@@ -104,23 +105,44 @@ local function message_of(err, traceback)
   return place and ("%s: %s"):format(place, text) or text
 end
 
+-- Runs the function until it would send or wait; nil, or what went wrong, and
+-- what it returned.
+local function run(fn, ...)
+  local co = coroutine.create(fn)
+  local ok, result = coroutine.resume(co, ...)
+  if not ok and result ~= STOP then
+    return message_of(result, debug.traceback(co))
+  end
+  return nil, result
+end
+
+-- The script, and what it has spawned, which may spawn more. A task's failure
+-- is the script's only where that has ended: else it might have been joined.
+local function run_all(state, chunk, arguments)
+  local wrong, result = run(chunk, table.unpack(arguments))
+  local spawned, i = state.spawned, 0
+  while not wrong and spawned[i + 1] do
+    i = i + 1
+    local failed = run(table.unpack(spawned[i], 1, spawned[i].n))
+    wrong = result ~= STOP and failed or nil
+  end
+  return wrong, result
+end
+
 --- Runs the script until it would send or wait.
 -- @param arguments list of strings: what it finds in ... and in arg
 -- @return {script, pools, scenario, stopped}, or nil and the message
 function check.load(script, arguments)
   local chunk, message = loadfile(script)
   if not chunk then return nil, message end
-  local state = { script = script, pools = {} }
+  local state = { script = script, pools = {}, spawned = {} }
   local disarm = arm(state)
   local old_arg = arg
   rawset(_G, "arg", table.move(arguments, 1, #arguments, 1, { [0] = script }))
-  local co = coroutine.create(chunk)
-  local ok, result = coroutine.resume(co, table.unpack(arguments))
+  local wrong, result = run_all(state, chunk, arguments)
   rawset(_G, "arg", old_arg)
   disarm()
-  if not ok and result ~= STOP then
-    return nil, message_of(result, debug.traceback(co))
-  end
+  if wrong then return nil, wrong end
   local found, scenario = pcall(require, "llmpool.scenario")
   if found and result ~= STOP and scenario.is(result) then
     state.scenario = result

@@ -144,6 +144,27 @@ describe("llmpool check", function()
     end)
   end
 
+  it("runs what is spawned, too, until it would send", function()
+    local got = run { args = "check main.lua", files = { ["main.lua"] = [[
+      local llmpool = require "llmpool"
+      llmpool.spawn(function(name)
+        local pool = llmpool.new()
+        pool:register_model(name, { llmpool.simulated { id = "a" } })
+        llmpool.spawn(function() pool:add_client(name,
+          llmpool.simulated { id = "b" }) end)
+        pool:generate(name, "q")
+        pool:register_model("never", { llmpool.simulated { id = "c" } })
+      end, "m")]] } }
+    assert.same("exit 0", got.ended)
+    assert.matches("m +a +simulated +1\n +b +simulated", got.out)
+    assert.matches("main.lua:7: stopped before pool:generate", got.out, 1, true)
+    assert.is_nil(got.out:find "never")
+    got = run { args = "check main.lua", files = { ["main.lua"] = [[
+      require "llmpool".spawn(function() error "in a task" end)]] } }
+    assert.same("exit 1", got.ended)
+    assert.matches("^LUA: check: main.lua:1: in a task\n$", got.err)
+  end)
+
   it("refuses what it cannot check", function()
     host.expect { args = "check", ended = "exit 1",
       err = "LUA: check: check which script? (check SCRIPT [--live])\n" }
