@@ -256,6 +256,7 @@ local function ask(pool, model, client, timeout)
     return true, ("ok, %s%s"):format(span, usage and usage.total_tokens
       and (", %d tokens"):format(usage.total_tokens) or "")
   end
+  if llmpool.is_cancelled(answer) then return false, "interrupted" end
   local kind = type(answer) == "table" and answer.kind
   return false, ("%s%s"):format(kind and kind .. ": " or "", tostring(answer))
 end
@@ -272,13 +273,14 @@ local function all_clients(pools)
   return list
 end
 
---- Asks every client once, all side by side.
--- @return the exit status
-function check.live(found, timeout, out)
-  local list, done, failed = all_clients(found.pools), 0, 0
+local INTERRUPTED = 130 -- as a shell has it
+
+-- Ctrl-C ends the asking: what is known by then is told.
+local function ask_all(list, timeout)
+  local done = 0
   local show, clear = progress.line "asking"
   show(0, #list)
-  llmpool.scope(function(scope)
+  local ok, err = pcall(llmpool.scope, function(scope)
     for _, each in ipairs(list) do
       scope:spawn(function()
         each.ok, each.words = ask(each.pool, each.model, each.client, timeout)
@@ -288,11 +290,22 @@ function check.live(found, timeout, out)
     end
   end)
   clear()
+  if ok then return false end
+  if not tostring(err):find "interrupted!$" then error(err, 0) end
+  return true
+end
+
+--- Asks every client once, all side by side.
+-- @return the exit status
+function check.live(found, timeout, out)
+  local list, failed = all_clients(found.pools), 0
+  local is_interrupted = ask_all(list, timeout)
   for _, each in ipairs(list) do
     if not each.ok then failed = failed + 1 end
-    out(("%s/%s: %s\n"):format(each.model, each.client.id, each.words))
+    out(("%s/%s: %s\n"):format(each.model, each.client.id,
+      each.words or "interrupted"))
   end
-  return failed > 0 and 1 or 0
+  return is_interrupted and INTERRUPTED or failed > 0 and 1 or 0
 end
 
 return check

@@ -165,6 +165,18 @@ describe("llmpool check", function()
     assert.matches("^LUA: check: main.lua:1: in a task\n$", got.err)
   end)
 
+  it("tells at Ctrl-C what has answered by then", function()
+    local got = run { files = { ["main.lua"] = [[
+      local llmpool = require "llmpool"
+      llmpool.new():register_model("m", {
+        llmpool.simulated { id = "quick" },
+        llmpool.simulated { id = "slow", latency = 60 } })]] },
+      sh = [[timeout --preserve-status -s INT 0.5 "$LUA" check main.lua --live
+        echo $?]] }
+    assert.matches("m/quick: ok.*\nm/slow: interrupted\n130\n$", got.out)
+    assert.same("", got.err)
+  end)
+
   it("refuses what it cannot check", function()
     host.expect { args = "check", ended = "exit 1",
       err = "LUA: check: check which script? (check SCRIPT [--live])\n" }
