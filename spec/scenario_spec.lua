@@ -259,6 +259,24 @@ describe("an expectation", function()
     assert.is_true(a.resting + a.utilisation <= 1)
   end)
 
+  it("knows kinds of failure, and what an expectation is", function()
+    local function judge(line)
+      local s = scenario { name = "x", duration = 2, policy = "m",
+        models = { m = { clients = { { id = "a", latency = 0.1 } } } },
+        traffic = { "constant", rate = 1 }, expect = { line } }
+      return s:run().expected[1]
+    end
+    assert.is_true(judge("failed.rate_limit == 0").ok)
+    assert.matches("no kind of failure rate_limt %(did you mean rate_limit%?%)",
+      judge("failed.rate_limt == 0").message)
+    assert.matches("there is no zz in clients: there are a",
+      judge("clients.zz.busy < 1").message)
+    for _, line in ipairs { "latency.p95 << 1", "served_rate > 99 percent" } do
+      assert.matches('expectation 1, ".*": an expectation is "PATH OPERATOR',
+        select(2, pcall(judge, line)))
+    end
+  end)
+
   it("names the nearest path", function()
     assert.matches("did you mean latency", judged("latncy.p95 < 1").message)
     assert.matches("did you mean p95", judged("latency.p96 < 1").message)
@@ -339,6 +357,43 @@ describe("traffic", function()
       if at < 50 then early = early + 1 end
     end
     assert.is_true(early / #times > 0.75)
+  end)
+
+  it("replays the arrivals of a trace, twice as fast", function()
+    local path = os.tmpname()
+    local file = assert(io.open(path, "w"))
+    file:write('{"trace":"llmpool","version":1}\n')
+    for at = 10, 14 do
+      file:write(('{"at":%d,"attempts":[],"tenant":"t%d"}\n'):format(at,
+        at % 2))
+    end
+    file:close()
+    local function of(given)
+      return scenario { name = "x", policy = "m", traffic = given,
+        models = { m = { clients = { { id = "a", latency = 0.1 } } } } }
+    end
+    local r = of({ "replay", file = path, speed = 2 }):run()
+    os.remove(path)
+    assert.same({ 5, 3, 2.1 }, { r.served, r.tenants.t0.requests,
+      (r.seconds * 10 + 0.5) // 1 / 10 })
+    assert.matches("scenario_spec.lua:%d+: traffic 1: cannot read the trace",
+      select(2, pcall(of, { "replay", file = "/none" })))
+  end)
+
+  it("refuses what would never end, or never begin", function()
+    local function refused(traffic)
+      return select(2, pcall(scenario, { name = "x", policy = "m",
+        traffic = traffic, duration = 9,
+        models = { m = { clients = { { id = "a", latency = 0.1 } } } } }))
+    end
+    assert.matches("every of traffic 1 %(bursts%) must be a number greater "
+      .. "than 0, got 0", refused { "bursts", every = 0, size = 1 })
+    assert.matches("traffic 1 ends %(to = 2%) before it begins %(from = 5%)",
+      refused { "poisson", rate = 1, from = 5, to = 2 })
+    assert.matches('client 2 of model "m" has the id "a" of client 1',
+      select(2, pcall(scenario, { name = "x", policy = "m", duration = 9,
+        traffic = { "poisson", rate = 1 },
+        models = { m = { clients = { { id = "a" }, { id = "a" } } } } })))
   end)
 
   it("asks with different keys, tokens and tenants, the same on each run",

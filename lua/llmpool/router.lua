@@ -132,6 +132,7 @@ end
 
 -- Where the policy's function is, for a plan that is none.
 local function place_of(policy)
+  if policies.fixed[policy] then return "the policy" end
   local info = debug.getinfo(policy, "S")
   if policies.is_named(policy) then
     return "the policy " .. policies.name(policy)
@@ -157,6 +158,16 @@ local function check_models(self, made)
   made.checked = self.pool
 end
 
+-- As pcall does. What has a metatable may run code of the script's.
+local function compile(self, made)
+  if type(made) ~= "table" or not getmetatable(made) then
+    return pcall(plan.of, made)
+  end
+  local result, err, why = native.bounded("a plan", self.instructions,
+    self.memory, plan.of, made)
+  return not why, why and reload.text(err) or result
+end
+
 --- The plan that a policy makes. Returns it, or nil, a sentence and why:
 -- raised, instructions, memory or plan.
 function Router:_ask(policy, request, options, streams)
@@ -172,7 +183,7 @@ function Router:_ask(policy, request, options, streams)
     end
     return nil, err, why
   end
-  local ok, result = pcall(plan.of, made)
+  local ok, result = compile(self, made)
   if ok then
     ok, err = pcall(check_models, self, result)
     if ok then return result end
@@ -188,18 +199,19 @@ local function default_plan(self, err, why)
     self.defaults = self.defaults + 1
     return made
   end
-  local object = failure.object("policy", tostring(err))
+  local object = failure.object("policy", reload.text(err))
   object.cause, object.reason = err, why
   error(object, 0)
 end
 
 local function policy_failed(self, err, why)
+  local text = reload.text(err)
   if self.listening then
     self:_emit { event = "policy_failed", time = native.now(), reason = why,
-                message = tostring(err) }
+                message = text }
   end
   if self.strict then
-    local object = failure.object("policy", tostring(err))
+    local object = failure.object("policy", text)
     object.cause, object.reason = err, why
     error(object, 0)
   end

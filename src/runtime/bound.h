@@ -7,8 +7,12 @@
 ** whatever runs under it, and memory is counted by putting an allocator of our
 ** own before the state's for as long as the call lasts. It knows no policies.
 **
-** What it cannot stop: one call of a C function that takes for ever (a
-** pathological pattern). Bounds nest: the inner is charged to the outer too.
+** What costs much in few instructions is charged for by itself: matches of
+** patterns and moves of entries (guarded.c). For the rest there is a second, on
+** a clock, as the last resort: large strings compared over and over. Bounds
+** nest: the inner is charged to the outer too. They are against mistakes, not
+** against malice: a call of os.execute, or a finalizer, takes as long as it
+** takes.
 */
 #ifndef LLMPOOL_BOUND_H
 #define LLMPOOL_BOUND_H
@@ -18,7 +22,7 @@
 typedef enum BoundEnd {
   BOUND_OK,
   BOUND_RAISED,       /* by the function itself */
-  BOUND_INSTRUCTIONS, /* it ran too long */
+  BOUND_INSTRUCTIONS, /* it ran for too many, or too long */
   BOUND_MEMORY        /* it held too much */
 } BoundEnd;
 
@@ -28,6 +32,8 @@ struct Bound {
   const char *what;     /* "a policy": who may not wait */
   int64_t instructions; /* left */
   int64_t bytes;        /* left */
+  int64_t since_ns;     /* of the first look at it; 0: there was none */
+  int step;             /* instructions until the next look */
   lua_Alloc alloc;      /* the next allocator, and its data */
   void *data;
   BoundEnd end;
@@ -38,6 +44,13 @@ struct Bound {
 ** (Ctrl-C) is raised again. */
 BoundEnd bound_call(lua_State *L, Worker *worker, Bound *bound, int nargs,
                     int nresults);
+/* How many instructions are left; NULL: more than anybody needs. */
+int64_t bound_left(const Bound *bound);
+/* What a function of C has done counts as n instructions; raises if that was
+** too much. Without a bound it does nothing. */
+void bound_charge(lua_State *L, int64_t n);
+/* guarded.c: the standard library's functions that a bound could not stop */
+void guarded_open(lua_State *L, Worker *worker);
 /* Before a coroutine is resumed inside: it is counted as well. */
 void bound_cover(const Worker *worker, lua_State *co);
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "bound.h"
 #include "loop.h"
 #include "runtime.h"
 #include "scheduler.h"
@@ -163,6 +164,7 @@ void runtime_open(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &worker_key);
   tasks_open(L, worker);
   coroutine_open(L, worker);
+  guarded_open(L, worker);
   exit_open(L, worker);
   api_open(L);
 }

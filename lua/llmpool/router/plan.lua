@@ -139,7 +139,10 @@ local function compile_attempt(t, where)
     bad("%s is %s; %s", where, t == "" and "an empty string" or "a "
       .. type(t), plan.WHAT)
   end
-  if t.model == nil then bad("%s has no model; %s", where, plan.WHAT) end
+  if t.model == nil then
+    check(t, attempt_fields, where) -- it may be misspelt
+    bad("%s has no model; %s", where, plan.WHAT)
+  end
   local attempt = { commit = "first", retries = 0 }
   for key, value in next, t do
     local wanted = attempt_fields[key]

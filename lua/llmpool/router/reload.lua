@@ -12,6 +12,15 @@ local reload = {}
 -- Loading a script may take more than a decision: it may build tables.
 local LOAD_INSTRUCTIONS, LOAD_BYTES = 10000000, 64 << 20
 
+--- What an error of a policy's says, if it says anything: its own __tostring
+-- is the script's too.
+function reload.text(err)
+  if type(err) == "string" then return err end
+  local text = native.bounded("an error's text", 10000, 1 << 20, tostring, err)
+  return type(text) == "string" and text or "a " .. type(err)
+    .. " that cannot be shown"
+end
+
 local function tell(router, event)
   event.time = native.now()
   if router.listening then router:_emit(event) end
@@ -40,7 +49,7 @@ local function load_policy(text, path)
   if why == "memory" then
     return nil, ("%s: loading held more than %d bytes"):format(path, LOAD_BYTES)
   end
-  if why then return nil, tostring(err) end
+  if why then return nil, reload.text(err) end
   if value == nil then
     return nil, path .. ": a policy script returns its policy (it returned "
       .. "nothing)"
@@ -59,7 +68,7 @@ local function probe(router, policy)
     native.view_begin(router.view, true)
     local made, err = router:_ask(policy, request, {})
     native.view_begin(router.view)
-    if not made then return nil, tostring(err) end
+    if not made then return nil, reload.text(err) end
   end
   return true
 end
@@ -103,7 +112,7 @@ function reload.failed(router, err, why)
     router.policy, router.trial, router.good = good, nil, nil
     router.settled = nil
     tell(router, { event = "rolled_back", path = router.path, reason = why,
-                   message = tostring(err), policy = policies.name(good) })
+                   message = reload.text(err), policy = policies.name(good) })
   end
   return good
 end

@@ -82,9 +82,16 @@ local function model(name, given, level)
   end
   local result = { name = name, options = given.options, live = given.live,
                    clients = {} }
+  local places = {}
   for i, entry in ipairs(given.clients) do
     result.clients[i] = client(entry, ("client %d of %s"):format(i, what),
       level + 1)
+    local id = result.clients[i].id
+    if places[id] then
+      fields.bad(level + 1, "client %d of %s has the id \"%s\" of client %d; "
+        .. "ids are unique within a model", i, what, tostring(id), places[id])
+    end
+    places[id] = i
   end
   return result
 end

@@ -4,6 +4,7 @@
 -- are functions. It prints nothing.
 
 local fields = require "llmpool.fields"
+local kinds = require "llmpool.router.kinds"
 local nearest = require "llmpool.nearest"
 
 local expect = {}
@@ -26,7 +27,7 @@ local function parse(line)
   if not path or not compare[operator] or value == "" then return nil end
   local percent = value:match "^(.-)%s*%%$"
   local number = tonumber(percent or value)
-  if percent and not number then return nil end
+  if not number and (percent or value:find "[%s<>=~]") then return nil end
   return path, operator, number and (percent and number / 100 or number)
     or value
 end
@@ -56,6 +57,10 @@ end
 
 local function names_of(t)
   local names = {}
+  for _, entry in ipairs(t) do
+    names[#names + 1] = type(entry) == "table" and entry.id or nil
+  end
+  if #names > 0 then return names end
   for name, value in pairs(t) do
     if type(name) == "string" and
       (type(value) == "number" or type(value) == "table") then
@@ -89,6 +94,14 @@ local function step(t, rest)
   end
 end
 
+-- What has not failed by this kind is 0, if there is such a kind.
+local function kind_of_failure(name)
+  local near = not kinds.known[name] and nearest(name, kinds.names)
+  if not near then return 0 end
+  return nil, ("there is no kind of failure %s (did you mean %s?)"):format(name,
+    near)
+end
+
 --- The number at a path of a report: "latency.p95", "clients.key-1.busy".
 -- What may be absent because nothing of it happened, such as a kind of
 -- failure, is 0. Returns it, or nil and what is wrong with the path.
@@ -100,8 +113,10 @@ function expect.lookup(report, path)
     end
     local inner, left, key = step(value, rest)
     if inner == nil then
-      if value == report.failed then return 0 end
       local names = names_of(value)
+      if value == report.failed then
+        return kind_of_failure(rest)
+      end
       local near = nearest(rest:match "^[^.]+", names)
       return nil, ("there is no %s in %s%s"):format(rest:match "^[^.]+",
         seen == "" and "a report" or seen,

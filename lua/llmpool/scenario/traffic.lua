@@ -17,6 +17,12 @@ local function positive(v)
   end
 end
 
+-- Time passes from one to the next, or they would never end.
+local function passing(v)
+  if fields.is_number(v) then return positive(v) end
+  return distribution.check(v)
+end
+
 local function models(v)
   if type(v) == "string" and v ~= "" then return end
   if type(v) == "table" and #v > 0 then return end
@@ -79,7 +85,7 @@ local common = {
 local known = {
   poisson = { { rate = positive }, { "rate" } },
   constant = { { rate = positive }, { "rate" } },
-  bursts = { { every = distribution.check, size = distribution.check,
+  bursts = { { every = passing, size = distribution.check,
                spread = fields.seconds }, { "every", "size" } },
   day = { { low = fields.seconds, peak = positive, period = positive,
             peak_at = fields.rate }, { "peak" } },
@@ -91,6 +97,19 @@ local known = {
              { "callers" } },
   replay = { { file = text, arrivals = a_table, speed = positive }, {} },
 }
+
+-- path -> the requests of a trace
+local traces = {}
+
+local function check_replay(source, where, level)
+  if source.arrivals then return end
+  if not source.file then
+    fields.bad(level + 1, "%s: traffic of kind 'replay' needs file", where)
+  end
+  local ok, lines = pcall(require "llmpool.scenario.replay".read, source.file)
+  if not ok then fields.bad(level + 1, "%s: %s", where, lines) end
+  traces[source.file] = lines
+end
 
 local function check_one(source, where, level)
   local kind = source[1]
@@ -111,9 +130,11 @@ local function check_one(source, where, level)
         name)
     end
   end
-  if kind == "replay" and not (source.file or source.arrivals) then
-    fields.bad(level + 1, "%s: traffic of kind 'replay' needs file", where)
+  if source.to and source.to <= (source.from or 0) then
+    fields.bad(level + 1, "%s ends (to = %s) before it begins (from = %s)",
+      where, source.to, source.from or 0)
   end
+  if kind == "replay" then check_replay(source, where, level + 1) end
   if kind == "day" and (source.low or 0) > source.peak then
     fields.bad(level + 1, "%s: low %s is above peak %s", where, source.low,
       source.peak)
@@ -228,7 +249,8 @@ function when.once(source)
 end
 
 function when.replay(source)
-  local arrivals, i, speed = source.arrivals, 0, source.speed or 1
+  local arrivals = source.arrivals or traces[source.file]
+  local i, speed = 0, source.speed or 1
   return function()
     i = i + 1
     local arrival = arrivals[i]
