@@ -371,6 +371,30 @@ describe("tenant_shares", function()
     assert.matches("the share of 'x' must be a number greater than 0, got 0",
       message(policy "tenant_shares", { "m", shares = { x = 0 } }))
   end)
+
+  it("forgets callers who are gone", function()
+    local function remembered(queue)
+      local n = 0
+      for _ in pairs(queue.finish) do n = n + 1 end
+      return n, next(queue.waiting)
+    end
+    local queue = require "llmpool.router.gate".new({ x = 2 }, 1)
+    queue:resize(2)
+    for i = 1, 20000 do
+      assert.is_true(queue:enter("t" .. i, 1))
+      queue:leave("t" .. i)
+    end
+    assert.same({ 0 }, { remembered(queue) })
+    queue:enter("x", 5) -- who stays, so that it is never empty
+    for i = 1, 20000 do
+      queue:enter("t" .. i, 1)
+      queue:leave("t" .. i)
+    end
+    local n, waiting = remembered(queue)
+    assert.is_true(n < 6000, n)
+    assert.is_nil(waiting)
+    assert.equal(2.5 + 0.5, queue:finish_time "x")
+  end)
 end)
 
 describe("spend_budget", function()

@@ -70,10 +70,14 @@ end
 
 -- ---- plans ------------------------------------------------------------------
 
---- A plan for a choice, made once: cache[a][b] = make(a, b).
+local MOST = 5000 -- plans that are kept for one of the first choices
+
+--- A plan for a choice, made once: cache[a][b] = make(a, b). There may be any
+-- number of choices: beyond many the cache begins anew.
 -- @param mode "k": only as long as a lives
 function part.cached(make, mode)
-  local cache = setmetatable({}, { __mode = mode })
+  local cache, counts = setmetatable({}, { __mode = mode }),
+    setmetatable({}, { __mode = "k" })
   return function(a, b)
     local known = cache[a]
     if known == nil then
@@ -82,8 +86,13 @@ function part.cached(make, mode)
     end
     local made = known[b or 1]
     if not made then
+      local n = (counts[known] or 0) + 1
+      if n > MOST then
+        known, n = {}, 1
+        cache[a] = known
+      end
       made = make(a, b)
-      known[b or 1] = made
+      known[b or 1], counts[known] = made, n
     end
     return made
   end

@@ -2,12 +2,16 @@
 -- weighted fair queueing. One idea: a request's virtual finish time is its
 -- tenant's last one, or the virtual time of now, plus cost / share; the
 -- smallest goes next. Virtual time is the start of what was let in last, so
--- that a tenant who was away has neither credit nor debt. It knows no models
--- and no policies.
+-- that a tenant who was away has neither credit nor debt: who has none is
+-- forgotten, or every caller there ever was would be remembered. It knows no
+-- models and no policies.
 
 local native = require "llmpool.native"
 
 local gate = {}
+
+-- Requests between two looks at who can be forgotten; debtors that are many.
+local LOOK, MANY = 1024, 4096
 
 local Gate = {}
 Gate.__index = Gate
@@ -63,17 +67,46 @@ function Gate:finish_time(tenant)
   return math.max(self.time, self.finish[tenant] or 0) + 1 / self:share(tenant)
 end
 
+-- Those whose time has passed, and if there are very many those who are ahead
+-- by one request too.
+local function sweep(self)
+  local n = 0
+  for tenant, finish in pairs(self.finish) do
+    if finish <= self.time and not self.waiting[tenant] then
+      self.finish[tenant] = nil
+    else
+      n = n + 1
+    end
+  end
+  if n <= MANY then return end
+  for tenant, finish in pairs(self.finish) do
+    if not self.waiting[tenant]
+      and finish <= self.time + 1 / self:share(tenant) then
+      self.finish[tenant] = nil
+    end
+  end
+end
+
 local function stamp(self, tenant, cost)
   local start = math.max(self.time, self.finish[tenant] or 0)
   local finish = start + cost / self:share(tenant)
   self.finish[tenant] = finish
   self.seq = self.seq + 1
+  if self.seq % LOOK == 0 then sweep(self) end
   return { start = start, finish = finish, seq = self.seq, tenant = tenant }
 end
 
--- A tenant whose time has passed has nothing to be remembered by.
+local function count_waiting(self, tenant, change)
+  local n = (self.waiting[tenant] or 0) + change
+  self.waiting[tenant] = n > 0 and n or nil
+end
+
+-- A tenant whose time has passed has nothing to be remembered by; nobody has
+-- when nobody is there.
 local function forget(self, tenant)
-  if (self.waiting[tenant] or 0) == 0 and self.finish[tenant]
+  if self.inside == 0 and not self.heap[1] then
+    self.finish, self.time = {}, 0
+  elseif not self.waiting[tenant] and self.finish[tenant]
     and self.finish[tenant] <= self.time then
     self.finish[tenant] = nil
   end
@@ -89,7 +122,7 @@ local function grant(self)
   while self.inside < self.slots and self.heap[1] do
     local entry = pop(self.heap)
     if not entry.gone then
-      self.waiting[entry.tenant] = self.waiting[entry.tenant] - 1
+      count_waiting(self, entry.tenant, -1)
       admit(self, entry)
       entry.signal:set()
     end
@@ -108,14 +141,14 @@ local function give_up(self, entry)
     self:leave(entry.tenant)
   else
     entry.gone = true
-    self.waiting[entry.tenant] = self.waiting[entry.tenant] - 1
+    count_waiting(self, entry.tenant, -1)
     forget(self, entry.tenant)
   end
 end
 
 local function wait(self, entry, seconds)
   entry.signal = native.signal()
-  self.waiting[entry.tenant] = (self.waiting[entry.tenant] or 0) + 1
+  count_waiting(self, entry.tenant, 1)
   push(self.heap, entry)
   local ok, came = pcall(entry.signal.wait, entry.signal, seconds)
   if ok and came then return true end
