@@ -2,6 +2,7 @@
 -- that does not grow with the run, and escaped.
 
 local json = require "llmpool.json"
+local llmpool = require "llmpool"
 local scenario = require "llmpool.scenario"
 local timeline = require "llmpool.timeline"
 
@@ -123,28 +124,68 @@ describe("a trace for Chrome", function()
     return json.decode(text).traceEvents
   end
 
-  it("has leases, requests that begin and end, and counters", function()
-    local run = ran()
-    local open, leases, depth, names = {}, 0, {}, {}
-    for _, event in ipairs(trace(run)) do
-      if event.ph == "X" and event.cat == "lease" then
-        leases = leases + 1
-        assert.is_true(event.dur >= 0)
+  -- As a strict reader has it: all fields, in order of time, every span closed.
+  local function read(events)
+    local open, held, last = {}, {}, 0
+    local seen = { leases = 0, rests = 0, depth = {}, names = {} }
+    for _, event in ipairs(events) do
+      assert(event.ph and event.pid and event.tid and event.name)
+      local key = event.name .. (event.id or "")
+      local track = event.pid .. "/" .. event.tid
+      if event.ph == "M" then
+        seen.names[event.args.name] = event.name
+      else
+        assert.is_true(event.ts >= last)
+        last = event.ts
+      end
+      if event.ph == "B" then
+        assert.is_nil(held[track])
+        held[track], seen.leases = true, seen.leases + 1
+      elseif event.ph == "E" then
+        assert.is_true(held[track])
+        held[track] = nil
       elseif event.ph == "b" then
-        open[event.name .. event.id] = event.ts
+        assert.is_nil(open[key])
+        open[key] = true
+        seen.rests = seen.rests + (event.cat == "rest" and 1 or 0)
       elseif event.ph == "e" then
-        assert.is_true(event.ts >= open[event.name .. event.id])
-        open[event.name .. event.id] = nil
+        assert.is_true(open[key])
+        open[key] = nil
       elseif event.ph == "C" then
-        depth[event.pid] = event.args.callers
-      elseif event.ph == "M" then
-        names[event.args.name] = event.name
+        seen.depth[event.pid] = event.args.callers
       end
     end
-    assert.equal(run.read.counts.lent, leases)
     assert.is_nil(next(open))
-    for _, left in pairs(depth) do assert.equal(0, left) end
-    assert.equal("process_name", names.a)
-    assert.equal("thread_name", names['k"<1>'])
+    assert.is_nil(next(held))
+    return seen
+  end
+
+  it("has leases, requests that begin and end, and counters", function()
+    local run = ran()
+    local seen = read(trace(run))
+    assert.equal(run.read.counts.lent, seen.leases)
+    assert.is_true(seen.rests > 0)
+    for _, left in pairs(seen.depth) do assert.equal(0, left) end
+    assert.equal("process_name", seen.names.a)
+    assert.equal("thread_name", seen.names['k"<1>'])
+  end)
+
+  it("closes what its end has cut off", function()
+    local native = require "llmpool.native"
+    local record = native.record(1000)
+    llmpool.simulate({}, function()
+      local pool = llmpool.new()
+      pool:register_model("m", { llmpool.simulated { id = "a", slots = 2 } })
+      record:watch(pool)
+      local held = { pool:acquire "m", pool:acquire "m" }
+      pool:cool_down("m", "a", 1e9)
+      local task = llmpool.spawn(pcall, pool.acquire, pool, "m")
+      llmpool.sleep(5)
+      record:stop(llmpool.now())
+      task:cancel()
+      for _, client in ipairs(held) do client:release() end
+    end)
+    assert.equal(2, read(trace { record = record, read = record:read() })
+      .leases)
   end)
 end)

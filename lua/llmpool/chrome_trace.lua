@@ -1,8 +1,9 @@
 -- chrome_trace.lua: a run in the format of Chrome's tracing, which Perfetto
 -- (ui.perfetto.dev) opens: a process a model, a track a client and slot, an
 -- asynchronous span a request with its wait inside it, a counter of who waits.
--- One idea: it is written event by event, so that a large one needs no memory.
--- What it has, it has from the events that the record kept.
+-- One idea: it is written event by event, in order of time, so that a large one
+-- needs no memory. What it has, it has from the events that the record kept;
+-- what is open at their end is closed there.
 
 local json = require "llmpool.json"
 
@@ -45,8 +46,8 @@ end
 
 function Writer:depth(model, change, time)
   model.depth = model.depth + change
-  self:put('{"ph":"C","name":"waiting","pid":%d,"ts":%s,"args":{"callers":%d}}',
-    model.pid, micros(time), model.depth)
+  self:put('{"ph":"C","name":"waiting","pid":%d,"tid":0,"ts":%s,'
+    .. '"args":{"callers":%d}}', model.pid, micros(time), model.depth)
 end
 
 -- A request's span begins when it is queued, or lent at once.
@@ -88,7 +89,11 @@ function on.lent(w, time, model, client, ask)
   if not client then return end
   if not w.asks[ask] then w:begin(ask, model, time) end
   w:leave_line(ask, time)
-  w.leases[ask] = { from = time, row = take_row(client), client = client }
+  local row = take_row(client)
+  w.leases[ask] = { row = row, client = client }
+  w:put('{"ph":"B","cat":"lease","name":"lease","pid":%d,"tid":%d,"ts":%s,'
+    .. '"args":{"ask":%d}}', client.pid, w:track(client, row), micros(time),
+    ask)
 end
 
 function on.returned(w, time, _, _, ask)
@@ -97,16 +102,28 @@ function on.returned(w, time, _, _, ask)
   w.leases[ask] = nil
   local client = lease.client
   client.taken[lease.row] = nil
-  w:put('{"ph":"X","cat":"lease","name":"lease","pid":%d,"tid":%d,"ts":%s,'
-    .. '"dur":%s,"args":{"ask":%d}}', client.pid, w:track(client, lease.row),
-    micros(lease.from), micros(time - lease.from), ask)
+  w:put('{"ph":"E","cat":"lease","name":"lease","pid":%d,"tid":%d,"ts":%s}',
+    client.pid, w:track(client, lease.row), micros(time))
   w:finish(ask, time, "returned")
 end
 
-function on.resting(w, time, _, client, _, span)
-  if not client or span == math.huge then return end
-  w:put('{"ph":"X","cat":"rest","name":"resting","pid":%d,"tid":%d,"ts":%s,'
-    .. '"dur":%s}', client.pid, w:track(client, 1), micros(time), micros(span))
+-- A span of its own beside the leases: other slots may still be lent.
+local function rest(w, phase, client, time)
+  w:put('{"ph":"%s","cat":"rest","name":"resting","id":%d,"pid":%d,"tid":%d,'
+    .. '"ts":%s}', phase, client.number, client.pid, w:track(client, 1),
+    micros(time))
+end
+
+function on.resting(w, time, _, client)
+  if not client or client.rests then return end
+  client.rests = true
+  rest(w, "b", client, time)
+end
+
+function on.rested(w, time, _, client)
+  if not client or not client.rests then return end
+  client.rests = false
+  rest(w, "e", client, time)
 end
 
 local function refused(kind)
@@ -144,23 +161,37 @@ local function tables_of(w, read)
   return models, clients
 end
 
+-- What the record's end has cut off, in order of asking.
+local function close_open(w, clients)
+  for _, client in ipairs(clients) do on.rested(w, w.last, nil, client) end
+  local asks = {}
+  for ask in pairs(w.asks) do asks[#asks + 1] = ask end
+  table.sort(asks)
+  for _, ask in ipairs(asks) do
+    on.returned(w, w.last, nil, nil, ask)
+    w:leave_line(ask, w.last)
+    w:finish(ask, w.last, "open")
+  end
+end
+
 --- Writes the trace to an open file.
 -- @param picture table: record, read
 function chrome_trace.put(file, picture)
-  local w = setmetatable({ file = file, first = true, asks = {}, leases = {} },
-    Writer)
+  local w = setmetatable({ file = file, first = true, asks = {}, leases = {},
+                           last = picture.read.last }, Writer)
   file:write '{"displayTimeUnit":"ms","traceEvents":['
   local models, clients = tables_of(w, picture.read)
   for i = 1, picture.read.kept do
-    local time, kind, m, c, ask, span = picture.record:event(i)
+    local time, kind, m, c, ask = picture.record:event(i)
     local model, client = m and models[m], c and clients[c]
     local handle = on[kind]
     if handle then
-      handle(w, time, model, client, ask, span)
-    elseif kind ~= "registered" and kind ~= "rested" then
+      handle(w, time, model, client, ask)
+    elseif kind ~= "registered" then
       mark(w, kind, time, model, client)
     end
   end
+  close_open(w, clients)
   file:write "\n]}\n"
 end
 
