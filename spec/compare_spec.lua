@@ -59,6 +59,12 @@ describe("a comparison", function()
     assert.is_nil(text:find "better")
   end)
 
+  it("always says how many were served", function()
+    local none = column("a", { { served = 0, mean = 0 } })
+    assert.matches("^0 %% +0 %% +=$", row(compare.text({ none, none }, 80),
+      "served"))
+  end)
+
   it("fits the terminal, as a table where there is room", function()
     local columns = { column("a", base), column("b", other),
       column("a-policy-with-a-name-of-some-length", other) }

@@ -66,6 +66,7 @@ describe("a plan", function()
   it("names the nearest of what is unknown", function()
     for _, case in ipairs {
       { { { modle = "a" } }, "has no model" },
+      { { { modle = "a" } }, "did you mean 'model'" },
       { { modle = "a" }, "did you mean 'model'" },
       { { { model = "a", time_out = 3 } }, "did you mean 'timeout'" },
       { { model = "a", retrys = 3 }, "did you mean 'retries'" },

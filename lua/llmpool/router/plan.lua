@@ -140,8 +140,9 @@ local function compile_attempt(t, where)
       .. type(t), plan.WHAT)
   end
   if t.model == nil then
-    check(t, attempt_fields, where) -- it may be misspelt
-    bad("%s has no model; %s", where, plan.WHAT)
+    local ok, misspelt = pcall(check, t, attempt_fields, where)
+    bad("%s has no model%s; %s", where, ok and "" or " (" .. misspelt .. ")",
+      plan.WHAT)
   end
   local attempt = { commit = "first", retries = 0 }
   for key, value in next, t do

@@ -67,7 +67,9 @@ local function differences(list, base)
   return result
 end
 
-local function matters(lists)
+-- Rows of nothing but zeros are left out; not who was served.
+local function matters(path, lists)
+  if path == "served_rate" then return true end
   for _, list in ipairs(lists) do
     for _, value in ipairs(list) do
       if value ~= 0 then return true end
@@ -88,7 +90,7 @@ function compare.rows(columns)
     for i, column in ipairs(columns) do
       lists[i] = values(column.reports, spec[1])
     end
-    if matters(lists) then
+    if matters(spec[1], lists) then
       local row = { path = spec[1], label = spec[2], kind = spec[3],
                     better = spec[4], columns = {} }
       for i, list in ipairs(lists) do

@@ -80,9 +80,10 @@ local function times(out, report, width)
   for i = 1, n do header[#header + 1] = pad(COLUMNS[i], 10, true) end
   out[#out + 1] = table.concat(header)
   local function row(label, summary)
-    local cells = { pad(label, 12) }
+    local cells, none = { pad(label, 12) }, summary.count == 0
     for i = 1, n do
-      cells[#cells + 1] = pad(format.seconds(summary[COLUMNS[i]]), 10, true)
+      cells[#cells + 1] = pad(none and "-" or format.seconds(
+        summary[COLUMNS[i]]), 10, true)
     end
     out[#out + 1] = table.concat(cells)
   end
