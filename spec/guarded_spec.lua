@@ -78,7 +78,8 @@ describe("inside a bound", function()
   end)
 
   it("matching is what it is outside, errors too", function()
-    local atoms = { "a", "b", ".", "%a", "%d", "[ab]", "[^a]", "[a-c]", "[%w_]",
+    local atoms = { "a", "b", ".", "%a", "%d", "%Z", "%z",
+      "[ab]", "[^a]", "[a-c]", "[%w_]",
       "(", ")", "()", "%1", "%2", "%b()", "%f[%w]", "%f[^a]", "$", "^", "-",
       "*", "+", "?", "%%", "%.", "[]]", "[^]]", "[a-]", "[%]]", "%", "[", "%f",
       "%b", "\0", "1", " ", "_" }

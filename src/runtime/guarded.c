@@ -232,8 +232,8 @@ static void add_text(lua_State *L, const Match *m, luaL_Buffer *b,
   }
 }
 
-/* What a function or a table says; false and nil: as it was. */
-static void add_value(lua_State *L, const Match *m, luaL_Buffer *b,
+/* What a function or a table says; false and nil: as it was, and false. */
+static bool add_value(lua_State *L, const Match *m, luaL_Buffer *b,
                       const char *s, const char *end) {
   if (lua_type(L, REPLACEMENT) == LUA_TFUNCTION) {
     lua_pushvalue(L, REPLACEMENT);
@@ -245,19 +245,20 @@ static void add_value(lua_State *L, const Match *m, luaL_Buffer *b,
   if (!lua_toboolean(L, -1)) {
     lua_pop(L, 1);
     luaL_addlstring(b, s, (size_t)(end - s));
-    return;
+    return false;
   }
   if (!lua_isstring(L, -1))
     luaL_error(L, "invalid replacement value (a %s)", luaL_typename(L, -1));
   luaL_addvalue(b);
+  return true;
 }
 
-static void add_replacement(lua_State *L, const Match *m, luaL_Buffer *b,
+/* Whether something has come in the place of the match. */
+static bool add_replacement(lua_State *L, const Match *m, luaL_Buffer *b,
                             const char *s, const char *end) {
-  if (lua_isstring(L, REPLACEMENT))
-    add_text(L, m, b, s, end);
-  else
-    add_value(L, m, b, s, end);
+  if (!lua_isstring(L, REPLACEMENT)) return add_value(L, m, b, s, end);
+  add_text(L, m, b, s, end);
+  return true;
 }
 
 static int f_gsub(lua_State *L) {
@@ -273,12 +274,13 @@ static int f_gsub(lua_State *L) {
   const char *s = m.pattern.subject, *last = NULL;
   lua_Integer most = luaL_optinteger(L, 4, m.pattern.subject_end - s + 1);
   lua_Integer n = 0;
+  bool is_changed = false;
   luaL_buffinit(L, &b);
   while (n < most) {
     const char *end = match_at(L, &m, s);
     if (end != NULL && end != last) {
       n++;
-      add_replacement(L, &m, &b, s, end);
+      is_changed |= add_replacement(L, &m, &b, s, end);
       s = last = end;
     } else if (s < m.pattern.subject_end) {
       luaL_addchar(&b, *s++);
@@ -289,6 +291,7 @@ static int f_gsub(lua_State *L) {
   }
   luaL_addlstring(&b, s, (size_t)(m.pattern.subject_end - s));
   luaL_pushresult(&b);
+  if (!is_changed) lua_pushvalue(L, 1); /* it is the same string then */
   lua_pushinteger(L, n);
   return 2;
 }

@@ -51,6 +51,7 @@ static bool is_in_class(unsigned char c, char name) {
   case 'u': is_in = isupper(c); break;
   case 'w': is_in = isalnum(c); break;
   case 'x': is_in = isxdigit(c); break;
+  case 'z': is_in = c == '\0'; break; /* of old */
   default: return (unsigned char)name == c;
   }
   return isupper((unsigned char)name) ? !is_in : is_in;
