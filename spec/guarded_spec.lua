@@ -36,6 +36,10 @@ describe("inside a bound", function()
       assert.matches("guarded_spec.lua:%d+: a test ran for too many", err)
     end
     assert.equal(1, (bounded(string.find, long, "a*a*a*")))
+    local text = ("some words "):rep(50000) -- half a megabyte is no crime
+    assert.equal("Some", bounded(string.gsub, text, "^%a", string.upper)
+      :sub(1, 4))
+    assert.equal(text, (bounded(string.gsub, text, "%d", "")))
   end)
 
   it("a long move ends, and a handler that loops", function()

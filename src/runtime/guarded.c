@@ -35,6 +35,7 @@ typedef struct Match {
   Pattern pattern;
   const char *from; /* of the pattern, behind its anchor */
   bool is_anchored;
+  int64_t owed; /* steps that were not charged yet */
 } Match;
 
 /* The subject at 1 and the pattern at 2, of which `^` is looked for. */
@@ -42,6 +43,7 @@ static void begin(lua_State *L, Match *m, bool may_anchor) {
   size_t size, length;
   const char *subject = luaL_checklstring(L, 1, &size);
   const char *pattern = luaL_checklstring(L, 2, &length);
+  m->owed = 0;
   m->is_anchored = may_anchor && *pattern == '^';
   m->from = pattern + m->is_anchored;
   pattern_init(&m->pattern, subject, size, pattern + length,
@@ -50,8 +52,12 @@ static void begin(lua_State *L, Match *m, bool may_anchor) {
 
 /* Charges what was taken; raises what is wrong. */
 static void settle(lua_State *L, Match *m, int64_t before) {
-  int64_t left = m->pattern.steps;
-  bound_charge(L, (before - left + STEPS - 1) / STEPS);
+  m->owed += before - m->pattern.steps;
+  bool has_given_up = m->pattern.steps < 0;
+  int64_t n = m->owed / STEPS;
+  m->owed -= n * STEPS;
+  if (n > 0 || has_given_up)
+    bound_charge(L, has_given_up ? bound_left(bound_of(L)) + 1 : n);
   if (m->pattern.fault == NULL) return;
   if (m->pattern.index >= 0)
     luaL_error(L, "%s %%%d", m->pattern.fault, m->pattern.index);
