@@ -4,7 +4,10 @@ local complete = require "llmpool.prompt.complete"
 local llmpool = require "llmpool"
 
 local FILES = { ["."] = { "scripts/", "a.lua", "ab.lua", ".hidden" },
-                ["scripts/"] = { "demo.sh", "tour/" } }
+                ["scripts/"] = { "demo.sh", "tour/" },
+                ["./"] = { "mine.lua", "min.txt", "my-own.lua", "mind/" },
+                ["./mind/"] = { "part.lua", "other.lua" },
+                ["/usr/lib/lua/5.4/"] = { "mimed.so", "mi.lua" } }
 
 local function files(directory) return FILES[directory] or {} end
 
@@ -84,9 +87,24 @@ describe("completion", function()
     assert.same('claude"', (offers 'unknown.pool:acquire("c'))
   end)
 
+  it("offers modules that are not loaded yet", function()
+    assert.same('llmpool.scenario"', (offers 'require "llmpool.sc'))
+    assert.same('llmpool.policy.least_busy"',
+                (offers 'require "llmpool.policy.le'))
+    local path, cpath = package.path, package.cpath
+    package.path, package.cpath = "./?.lua;/none/?/init.lua;odd",
+                                  "/usr/lib/lua/5.4/?.so"
+    local found = { offers 'require "mi', offers 'require "mind.',
+                    offers "require 'mind.o" }
+    package.path, package.cpath = path, cpath
+    assert.same({ "mimed mine", "mind.other mind.part", "mind.other'", 10 },
+                found)
+  end)
+
   it("offers modules, topics and files in strings", function()
-    assert.matches("llmpool%.prompt ", (offers 'require "llmpool.pro'))
-    assert.same('llmpool.nearest"', (offers 'x = require("llmpool.near'))
+    assert.same('string"', (offers 'require "stri'))
+    assert.same("llmpool.scenario'", (offers "x = require('llmpool.s"))
+    assert.same("", (offers 'require "llmpool.nea')) -- nobody's but ours
     assert.same('llmpool.pool:acquire"', (offers 'help "llmpool.pool:acq'))
     assert.same("a.lua ab.lua scripts/", (offers 'dofile "'))
     assert.same('.hidden"', (offers 'dofile ".h'))

@@ -142,12 +142,45 @@ local function open_string(line)
   return quote and first or nil
 end
 
-local function module_names(prefix)
-  local set = with_prefix(sorted(package.loaded), prefix)
-  for name in pairs(with_prefix(sorted(package.preload), prefix)) do
-    set[name] = true
+-- The modules of ours that are for everybody, whether loaded yet or not.
+local function own_modules()
+  local names = { "llmpool", "llmpool.scenario", "llmpool.http",
+                  "llmpool.json" }
+  for _, name in ipairs(embedded.names()) do
+    if name:find "^llmpool%.policy%.%l" and name ~= "llmpool.policy.part" then
+      names[#names + 1] = name
+    end
   end
-  set["llmpool.terminal"], set["llmpool.embedded"] = nil, nil
+  return names
+end
+
+-- Adds the modules that one template of a path would find, such as "./?.lua".
+local function modules_by(template, prefix, files, set)
+  local root, ending = template:match "^([^?]*/)%?(%.%w+)$"
+  if not root then return end
+  local parent, start = prefix:match "^(.*%.)([^.]*)$"
+  parent, start = parent or "", start or prefix
+  local directory = root .. parent:gsub("%.", "/")
+  for _, file in ipairs(files(directory)) do
+    local name = file:sub(-#ending) == ending and file:sub(1, -#ending - 1)
+    if name and name:sub(1, #start) == start and is_identifier(name) then
+      set[parent .. name] = true
+    end
+  end
+end
+
+local function module_names(prefix, files)
+  local set = with_prefix(own_modules(), prefix)
+  for _, known in ipairs { package.loaded, package.preload } do
+    for name in pairs(with_prefix(sorted(known), prefix)) do
+      set[name] = set[name] or not name:find "^llmpool%." or nil
+    end
+  end
+  for _, path in ipairs { package.path, package.cpath } do
+    for template in path:gmatch "[^;]+" do
+      modules_by(template, prefix, files, set)
+    end
+  end
   return set
 end
 
@@ -225,7 +258,7 @@ local function complete_string(line, first, env, files)
   if method and MODEL_METHODS[method] then
     return first, closed(model_names(path, env, prefix), quote)
   elseif word == "require" or word == "reload" then
-    return first, closed(module_names(prefix), quote)
+    return first, closed(module_names(prefix, files), quote)
   elseif word == "help" then
     return first, closed(topics(prefix), quote)
   end
