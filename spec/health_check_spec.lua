@@ -216,10 +216,7 @@ describe("create", function()
 
   it("ends at the call's own timeout, and nobody else is punished",
      simulated(function()
-    local pool = surface.pool { max_uses = 1, create = function(spec)
-      llmpool.sleep(10)
-      return spec
-    end }
+    local pool = surface.pool_made_in(10)
     pool:generate("m", 1)
     local err = raised(pool.generate, pool, "m", 2, { timeout = 3 })
     assert.same({ "timeout", 3.0 }, { err.kind, llmpool.now() })

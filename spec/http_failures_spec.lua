@@ -10,15 +10,8 @@ describe("llmpool.http's failures", function()
     return
   end
 
-  local server
-
-  setup(function()
-    server = require("spec.support.http_server").start()
-  end)
-
-  teardown(function()
-    server.stop()
-  end)
+  local server =
+    require("spec.support.http_server").around(setup, teardown)
 
   -- What a request raises: an error object of this kind. The server then
   -- still answers.

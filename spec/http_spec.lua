@@ -12,15 +12,8 @@ describe("llmpool.http", function()
   end
 
   local json = require "llmpool.json"
-  local server
-
-  setup(function()
-    server = require("spec.support.http_server").start()
-  end)
-
-  teardown(function()
-    server.stop()
-  end)
+  local server =
+    require("spec.support.http_server").around(setup, teardown)
 
   local function echo(request)
     request.url = server.url .. (request.url or "/echo")

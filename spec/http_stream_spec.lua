@@ -10,15 +10,8 @@ describe("llmpool.http's streams", function()
     return
   end
 
-  local server
-
-  setup(function()
-    server = require("spec.support.http_server").start()
-  end)
-
-  teardown(function()
-    server.stop()
-  end)
+  local server =
+    require("spec.support.http_server").around(setup, teardown)
 
   local function answer(headers, body)
     return "HTTP/1.1 200 OK\r\n" .. headers .. "\r\n\r\n" .. (body or "")

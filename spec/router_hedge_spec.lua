@@ -3,21 +3,10 @@
 
 local ledger = require "spec.support.ledger"
 local llmpool = require "llmpool"
+local routed = require "spec.support.routed"
 local scripted = require "spec.support.scripted"
 
-local function simulate(clients, options, fn)
-  return llmpool.simulate({ seed = 1 }, function()
-    local pool = llmpool.new()
-    for _, client in ipairs(clients) do
-      pool:register_model(client.id, { client })
-    end
-    options.pool = pool
-    local router = llmpool.router(options)
-    local results = table.pack(fn(router, pool))
-    ledger.settled(pool)
-    return table.unpack(results, 1, results.n)
-  end)
-end
+local simulate = routed.each
 
 local function drain(stream)
   local texts = {}

@@ -1,23 +1,11 @@
 -- Streams through the router: the states, a stream cut at every piece in every
 -- way of committing, a caller who gives up in every state, a slow stream.
 
-local ledger = require "spec.support.ledger"
 local llmpool = require "llmpool"
+local routed = require "spec.support.routed"
 local scripted = require "spec.support.scripted"
 
-local function simulate(clients, options, fn)
-  return llmpool.simulate({ seed = 1 }, function()
-    local pool = llmpool.new()
-    for _, client in ipairs(clients) do
-      pool:register_model(client.id, { client })
-    end
-    options.pool = pool
-    local router = llmpool.router(options)
-    local results = table.pack(fn(router, pool))
-    ledger.settled(pool)
-    return table.unpack(results, 1, results.n)
-  end)
-end
+local simulate = routed.each
 
 -- All text of a stream, and the error that ended it.
 local function drain(stream)

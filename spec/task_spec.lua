@@ -271,10 +271,7 @@ describe("a cancellation", function()
 
   it("ends a check or a creation that waits; nothing is lost",
      simulated(function()
-    local pool = surface.pool { max_uses = 1, create = function(spec)
-      llmpool.sleep(10)
-      return spec
-    end }
+    local pool = surface.pool_made_in(10)
     pool:generate("m", 1)
     local err = select(2, cancelled(function() pool:generate("m", 2) end))
     assert.is_true(llmpool.is_cancelled(err))

@@ -117,19 +117,11 @@ end
 
 -- ---- the fields of every client --------------------------------------------
 
-local MOST_SLOTS = 65536
-
-local function slots(v)
-  if fields.at_least_one(v) or v > MOST_SLOTS then
-    return "a whole number from 1 to " .. MOST_SLOTS
-  end
-end
-
-local MOST_FAILURES = 1000
-
-local function failures(v)
-  if fields.at_least_one(v) or v > MOST_FAILURES then
-    return "a whole number from 1 to " .. MOST_FAILURES
+local function up_to(most)
+  return function(v)
+    if fields.at_least_one(v) or v > most then
+      return "a whole number from 1 to " .. most
+    end
   end
 end
 
@@ -138,7 +130,7 @@ local function boolean(v)
 end
 
 local breaker_table = table_of({
-  failures = failures, window = fields.positive_seconds,
+  failures = up_to(1000), window = fields.positive_seconds,
   open = fields.positive_seconds,
   max_open = fields.positive_seconds, floor = boolean,
 }, "a table {failures=, window=, open=, max_open=, floor=}, true or false")
@@ -171,7 +163,7 @@ end
 
 --- By name: what every client may be given besides what its provider knows.
 fields.common = {
-  slots = slots, rpm = positive, tpm = positive, rpm_burst = positive,
+  slots = up_to(65536), rpm = positive, tpm = positive, rpm_burst = positive,
   tpm_burst = positive, breaker = breaker,
   price = table_of({ input = amount, output = amount },
     "a table {input=, output=}, per million tokens"),

@@ -252,19 +252,23 @@ stop_server() {
   server=
 }
 
+# beside_curl TITLE WHAT URL REQUESTS AT_ONCE ROUNDS: both, in turn.
+beside_curl() {
+  round=0
+  while [ "$round" -lt "$6" ]; do
+    measure "$1, round $round" "$program" scripts/bench/http.lua "$2" "$3" \
+      "$4" "$5" "$round"
+    measure "$1, curl" "$build/bench/curl_multi" "$2" "$3/chat/completions" \
+      "$4" "$5" "$round"
+    round=$((round + 1))
+  done
+}
+
 run_http() {
   has_nginx && has_curl || return 0
   start_nginx
-  url=http://127.0.0.1:$port/v1
-  requests=$(by_scale 5000 3000 50)
-  round=0
-  while [ "$round" -lt "$(by_scale 15 5 1)" ]; do
-    measure "http, round $round" "$program" scripts/bench/http.lua \
-      generate "$url" "$requests" 64 "$round"
-    measure "http, curl" "$build/bench/curl_multi" generate \
-      "$url/chat/completions" "$requests" 64 "$round"
-    round=$((round + 1))
-  done
+  beside_curl http generate "http://127.0.0.1:$port/v1" \
+    "$(by_scale 5000 3000 50)" 64 "$(by_scale 15 5 1)"
   stop_server
 }
 
@@ -278,15 +282,8 @@ run_streams() {
   server=$!
   exec 3>"$work/open"
   while [ ! -s "$work/port" ]; do sleep 0.05; done
-  url=http://127.0.0.1:$(cat "$work/port")/v1
-  round=0
-  while [ "$round" -lt "$(by_scale 5 1 1)" ]; do
-    measure "streams, round $round" "$program" scripts/bench/http.lua \
-      streams "$url" "$streams" 2000 "$round"
-    measure "streams, curl" "$build/bench/curl_multi" streams \
-      "$url/chat/completions" "$streams" 2000 "$round"
-    round=$((round + 1))
-  done
+  beside_curl streams streams "http://127.0.0.1:$(cat "$work/port")/v1" \
+    "$streams" 2000 "$(by_scale 5 1 1)"
   exec 3>&-
   stop_server
   rm "$work/open"

@@ -35,6 +35,7 @@ local function write(path, text)
   file:write(text)
   assert(file:close())
 end
+M.write = write
 
 local function read(path)
   local file = assert(io.open(path, "rb"))
@@ -42,6 +43,7 @@ local function read(path)
   file:close()
   return text
 end
+M.read = read
 
 local build = os.getenv "LLMPOOL_BUILD" or "build"
 local bin = os.getenv "LLMPOOL_BIN" or os.getenv "LLMPOOL"

@@ -3,19 +3,7 @@
 local host = require "spec.host.support"
 local tmux = require "spec.support.tmux"
 
-local function read(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read "a"
-  file:close()
-  return text
-end
-
-local function write(path, text)
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-end
+local read, write = host.read, host.write
 
 local POOL = [[pool = llmpool.new() pool:register_model("m", { ]] ..
   [[llmpool.simulated { id = "key-1", latency = 1000 } })]]

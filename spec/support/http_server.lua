@@ -5,6 +5,8 @@
 --   server.raw(bytes, { then_ = "close" })   -- the options of a request
 --   server.connections()             -- what it knows of its connections
 --   server.stop()
+--
+--   local server = http_server.around(setup, teardown)  -- for a whole block
 
 local http = require "llmpool.http"
 local json = require "llmpool.json"
@@ -48,6 +50,16 @@ function http_server.start(arguments, scheme)
     pipe:close()
   end
 
+  return server
+end
+
+-- It is there between busted's setup and teardown.
+function http_server.around(setup, teardown)
+  local server = {}
+  setup(function()
+    for name, value in pairs(http_server.start()) do server[name] = value end
+  end)
+  teardown(function() server.stop() end)
   return server
 end
 

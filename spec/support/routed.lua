@@ -16,6 +16,14 @@ function routed.message(fn, ...)
   return tostring(err), err
 end
 
+-- What fn(router, pool) returns; the ledger is closed then.
+local function run(pool, options, fn)
+  options.pool = pool
+  local results = table.pack(fn(llmpool.router(options), pool))
+  ledger.settled(pool)
+  return table.unpack(results, 1, results.n)
+end
+
 -- models: {{ "name", client, ... }, ...}
 function routed.simulate(models, made, fn, options)
   return llmpool.simulate({ seed = 7 }, function()
@@ -25,10 +33,19 @@ function routed.simulate(models, made, fn, options)
         { order = "fifo" })
     end
     options = options or {}
-    options.pool, options.policy = pool, made
-    local results = table.pack(fn(llmpool.router(options), pool))
-    ledger.settled(pool)
-    return table.unpack(results, 1, results.n)
+    options.policy = made
+    return run(pool, options, fn)
+  end)
+end
+
+-- A model for each client, of its name.
+function routed.each(clients, options, fn)
+  return llmpool.simulate({ seed = 1 }, function()
+    local pool = llmpool.new()
+    for _, client in ipairs(clients) do
+      pool:register_model(client.id, { client })
+    end
+    return run(pool, options, fn)
   end)
 end
 

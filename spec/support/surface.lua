@@ -21,6 +21,14 @@ function surface.pool(options, ...)
   return pool
 end
 
+-- One whose client is made anew for each use, which takes so many seconds.
+function surface.pool_made_in(seconds)
+  return surface.pool { max_uses = 1, create = function(spec)
+    llmpool.sleep(seconds)
+    return spec
+  end }
+end
+
 -- The error that fn(...) raises; fails if it raises none.
 function surface.raised(fn, ...)
   local results = table.pack(pcall(fn, ...))
