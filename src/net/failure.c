@@ -160,14 +160,12 @@ static const char *phase_name(const Transfer *t) {
 
 void push_transfer_failure(lua_State *L, const Transfer *t) {
   Report report;
-  char *url = NULL;
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   if (t->fault)
     report_fault(t, &report);
   else
     report_result(t, &report);
-  curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
-  push_plain_url(L, url ? url : "");
+  push_plain_url(L, t->url ? t->url : "");
   t->multi->api->push_error(L, report.kind, "%s %s: %s", t->method,
                             lua_tostring(L, -1), report.text);
   lua_insert(L, -2); /* stack: object url */

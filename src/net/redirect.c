@@ -95,16 +95,15 @@ static void stay_secret(Transfer *t) {
 }
 
 bool transfer_redirect(Transfer *t, const char *target) {
-  char *from = NULL, *url = strdup(target); /* curl forgets its own */
+  char *url = strdup(target); /* curl forgets its own */
   if (url == NULL) return false;
-  curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &from);
-  if (from == NULL || !same_origin(from, url)) stay_secret(t);
+  if (!same_origin(t->url, url)) stay_secret(t);
   bool moved = t->status == 301 || t->status == 302;
   if (t->status == 303 || (moved && strcmp(t->method, "POST") == 0))
     become_get(t);
   curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER,
                    t->lines.count ? t->lines.nodes : NULL);
-  bool set = curl_easy_setopt(t->easy, CURLOPT_URL, url) == CURLE_OK;
+  bool set = transfer_aim(t, url) == CURLUE_OK;
   free(url);
   return set && transfer_again(t);
 }

@@ -347,11 +347,17 @@ static void set_method(Transfer *t, const Request *q) {
   }
 }
 
+static void set_url(lua_State *L, Transfer *t, const char *url) {
+  CURLUcode code = transfer_aim(t, url);
+  if (code == CURLUE_OUT_OF_MEMORY)
+    luaL_error(L, "http.request: not enough memory");
+  if (code != CURLUE_OK) bad(L, "url has no proper host or port");
+}
+
 static void set_request(Transfer *t, const Request *q) {
   CURL *easy = t->easy;
   const char *proxy = q->proxy || !t->multi->no_proxy ? q->proxy : "";
   bool secure = strncmp(q->url, "https", 5) == 0;
-  curl_easy_setopt(easy, CURLOPT_URL, q->url);
   set_method(t, q);
   curl_easy_setopt(easy, CURLOPT_HTTPHEADER, lines_list(&t->lines));
   curl_easy_setopt(easy, CURLOPT_PROXY, proxy);
@@ -380,6 +386,7 @@ void check_request(lua_State *L, int index, Box *box, Response *r,
   }
   if (transfer_take(box->multi, &r->transfer) == NULL)
     luaL_error(L, "http.request: not enough memory");
+  set_url(L, r->transfer, q.url);
   check_headers(L, index, &r->transfer->lines, &q);
   set_request(r->transfer, &q);
   r->stream = q.stream;

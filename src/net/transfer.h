@@ -73,6 +73,8 @@ struct Transfer {
   bool stray;   /* its connection had bytes on it before it asked: once more */
   bool awaited; /* counted by multi_await */
   bool special; /* has options that curl would keep: for one request only */
+  CURLU *address; /* the URL in its parts, from request to request */
+  char *url;      /* ... in one */
   char method[16];
   char error[CURL_ERROR_SIZE];
 };
@@ -95,6 +97,9 @@ void transfer_drain(Transfer *transfer);
 void transfer_done(Transfer *transfer, CURLcode result);
 /* Memory and all; it is under way no more. */
 void transfer_free(Transfer *transfer);
+/* Where it goes; of the last one it knows the parts already. CURLUE_OK, or what
+** is wrong with it. */
+CURLUcode transfer_aim(Transfer *transfer, const char *url);
 /* It believes the certificates of this file instead of the usual. */
 void transfer_trust(Transfer *transfer, const char *ca_file);
 /* The reader took `length` bytes of the body. */
