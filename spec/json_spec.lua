@@ -415,6 +415,49 @@ describe("llmpool.json", function()
     assert.equal("[null,[],{},true]", json.encode(back))
   end)
 
+  it("writes objects of any size in order, values with their keys", function()
+    for _, count in ipairs { 1, 15, 16, 17, 40 } do
+      local object, expected = {}, {}
+      for i = 1, count do
+        local key = ("k%02d"):format(i)
+        object[key] = i % 3 == 0 and { [key] = i, other = { i } } or i
+        expected[i] = i % 3 == 0
+          and ('"%s":{"%s":%d,"other":[%d]}'):format(key, key, i, i)
+          or ('"%s":%d'):format(key, i)
+      end
+      assert.equal("{" .. table.concat(expected, ",") .. "}",
+                   json.encode(object))
+    end
+  end)
+
+  it("takes null out of what it lies in", function()
+    local clean = json.decode '{"a":[1,{"b":{}}],"c":"x","d":[]}'
+    assert.equal(clean, json.without_null(clean))
+    local some = json.decode '{"a":[{"b":null,"c":[null]}],"d":null,"e":[]}'
+    local got = json.without_null(some)
+    assert.equal('{"a":[{"c":[]}],"e":[]}', json.encode(got))
+    assert.equal(json.null, some.d)
+    assert.equal(json.null, some.a[1].c[1])
+    assert.is_nil(json.without_null(json.null))
+    assert.equal(7, json.without_null(7))
+    assert.is_nil(json.without_null(nil))
+    assert.has_error(function() return (json.without_null()) end,
+      "bad argument #1 to 'without_null' (value expected)")
+  end)
+
+  it("says so where a table cannot be looked through", function()
+    local loop = { json.null }
+    loop.again = loop
+    for _, given in ipairs { loop, { loop }, { a = { b = loop } } } do
+      local ok, err = pcall(json.without_null, given)
+      assert.is_false(ok)
+      assert.truthy(err:find "it contains itself", err)
+    end
+    local deep = json.decode(("["):rep(4999) .. ("]"):rep(4999),
+                             { max_depth = 5000 })
+    assert.equal(deep, json.without_null(deep))
+  end)
+
   it("leaves no buffer behind when it raises", function()
     for _ = 1, 100 do
       pcall(json.encode, { ("x"):rep(100000), print })

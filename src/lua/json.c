@@ -171,10 +171,75 @@ static int f_is_array(lua_State *L) {
   return 1;
 }
 
+/* ---- without null ------------------------------------------------------ */
+
+static const void *null_of(lua_State *L) {
+  return ((const Json *)lua_touserdata(L, lua_upvalueindex(JSON_STATE)))->null;
+}
+
+static void l_enter(lua_State *L, int depth) {
+  if (depth >= JSON_MAX_DEPTH)
+    luaL_argerror(L, 1, "it contains itself, or is nested deeper than 5000");
+  luaL_checkstack(L, LUA_MINSTACK, "nested too deep");
+}
+
+/* Whether null lies somewhere in the table on the top. */
+static bool l_has_null(lua_State *L, const void *null, int depth) {
+  int table = lua_gettop(L);
+  l_enter(L, depth);
+  lua_pushnil(L);
+  while (lua_next(L, table)) {
+    int type = lua_type(L, -1);
+    if ((type == LUA_TUSERDATA && lua_touserdata(L, -1) == null) ||
+        (type == LUA_TTABLE && l_has_null(L, null, depth + 1))) {
+      lua_settop(L, table);
+      return true;
+    }
+    lua_pop(L, 1);
+  }
+  return false;
+}
+
+/* Replaces the table on the top by a copy without null, its marks kept. */
+static void l_copy(lua_State *L, const void *null, int depth) {
+  int table = lua_gettop(L), copy = table + 1;
+  l_enter(L, depth);
+  lua_newtable(L);
+  if (lua_getmetatable(L, table)) lua_setmetatable(L, copy);
+  lua_pushnil(L);
+  while (lua_next(L, table)) {
+    if (lua_touserdata(L, -1) == null) {
+      lua_pop(L, 1);
+      continue;
+    }
+    if (lua_istable(L, -1)) l_copy(L, null, depth + 1);
+    lua_pushvalue(L, -2);
+    lua_insert(L, -2);
+    lua_rawset(L, copy);
+  }
+  lua_replace(L, table);
+}
+
+/* (value) -> the value, or a copy of it without null in its tables */
+static int f_without_null(lua_State *L) {
+  const void *null = null_of(L);
+  luaL_checkany(L, 1);
+  lua_settop(L, 1);
+  if (lua_touserdata(L, 1) == null)
+    lua_pushnil(L);
+  else if (lua_istable(L, 1) && l_has_null(L, null, 0))
+    l_copy(L, null, 0);
+  return 1;
+}
+
 int luaopen_llmpool_json(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"decode", f_decode}, {"encode", f_encode},     {"array", f_array},
-      {"object", f_object}, {"is_array", f_is_array}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"decode", f_decode},
+                                       {"encode", f_encode},
+                                       {"array", f_array},
+                                       {"object", f_object},
+                                       {"is_array", f_is_array},
+                                       {"without_null", f_without_null},
+                                       {NULL, NULL}};
   luaL_requiref(L, "llmpool", luaopen_llmpool, 0);
   lua_pop(L, 1);
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &json_key) != LUA_TNIL) return 1;

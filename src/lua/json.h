@@ -47,16 +47,22 @@ void json_decode(lua_State *L, const char *text, size_t length, int max_depth);
 /* Pushes the text of the value at `index`; raises "bad argument #1". */
 void json_encode(lua_State *L, int index, bool pretty);
 
-/* Whether the next eight bytes are letters like any other: ASCII, no quote, no
-** backslash, no control character. Looks at all of them at once; in doubt no. */
-static inline bool json_are_plain(const char *c) {
+/* How many of the next eight bytes, from the first on, are letters like any
+** other: ASCII, no quote, no backslash, no control character. Looks at all of
+** them at once. A difference that borrows spoils only what comes after a byte
+** that is marked rightly, so that the first mark is always right. */
+static inline int json_plain_count(const char *c) {
   const uint64_t ones = UINT64_C(0x0101010101010101);
   uint64_t bytes;
   memcpy(&bytes, c, sizeof bytes);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+  bytes = __builtin_bswap64(bytes);
+#endif
   uint64_t quotes = bytes ^ (ones * '"'), slashes = bytes ^ (ones * '\\');
   uint64_t marked =
       bytes | (bytes - ones * 0x20) | (quotes - ones) | (slashes - ones);
-  return (marked & ones << 7) == 0;
+  marked &= ones << 7;
+  return marked ? __builtin_ctzll(marked) / 8 : 8;
 }
 
 int luaopen_llmpool_json(lua_State *L);

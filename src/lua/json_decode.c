@@ -180,7 +180,8 @@ static char *l_unescape(Parser *p, const char *from, const char *end,
 static const char *l_string_end(Parser *p, bool *escaped) {
   const char *c = p->at + 1;
   for (;;) {
-    while (p->end - c >= 8 && json_are_plain(c)) c += 8;
+    for (int plain = 8; plain == 8 && p->end - c >= 8; c += plain)
+      plain = json_plain_count(c);
     if (c >= p->end) l_fail(p, p->at, "a string without its closing quote");
     unsigned char byte = (unsigned char)*c;
     if (byte == '"') return c;

@@ -23,7 +23,10 @@
 typedef struct Key {
   const char *text; /* of a string that its table holds */
   size_t length;
+  int place; /* of its value on the stack; 0: it is still in the table */
 } Key;
+
+enum { HELD = 16 }; /* values of an object that wait on the stack */
 
 /* A userdata, so that an error leaks nothing; kept from call to call. */
 typedef struct Writer {
@@ -241,11 +244,13 @@ static void l_string(Encoder *e, const Frame *up, const char *text,
                      size_t length) {
   const unsigned char *c = (const unsigned char *)text;
   const unsigned char *from = c, *end = c + length;
+  l_reserve(e, length + 2);
   l_put_char(e, '"');
-  while (c < end) {
-    if (end - c >= 8 && json_are_plain((const char *)c)) {
-      c += 8;
-    } else if (*c >= 0x80) {
+  for (;;) {
+    for (int plain = 8; plain == 8 && end - c >= 8; c += plain)
+      plain = json_plain_count((const char *)c);
+    if (c >= end) break;
+    if (*c >= 0x80) {
       int n = sequence_length(c);
       if (n == 0) l_refuse(e, up, "cannot encode a string that is no UTF-8");
       c += n;
@@ -354,46 +359,67 @@ static int l_refuse_key(Encoder *e, const Frame *up) {
   return l_refuse(e, up, lua_tostring(L, -1));
 }
 
-/* Appends the table's keys, sorted; returns how many. */
-static size_t l_collect_keys(Encoder *e, int table, const Frame *up) {
+/* Appends the table's keys, sorted; returns how many. Pushes the values of as
+** many as may be held: finding them again would cost as much as the rest. */
+static size_t l_collect(Encoder *e, int table, const Frame *up) {
   lua_State *L = e->L;
   Writer *w = e->out;
   size_t base = w->key_count;
+  luaL_checkstack(L, HELD + LUA_MINSTACK, "nested too deep");
   lua_pushnil(L);
   while (lua_next(L, table)) {
-    lua_pop(L, 1);
-    if (lua_type(L, -1) != LUA_TSTRING) l_refuse_key(e, up);
+    if (lua_type(L, -2) != LUA_TSTRING) {
+      lua_pop(L, 1);
+      l_refuse_key(e, up);
+    }
     if (w->key_count == w->key_room)
       w->keys = l_grow(e, w->keys, &w->key_room, 0, sizeof *w->keys);
     Key *key = &w->keys[w->key_count++];
-    key->text = lua_tolstring(L, -1, &key->length);
+    key->text = lua_tolstring(L, -2, &key->length);
+    key->place = w->key_count - base <= HELD ? lua_gettop(L) - 1 : 0;
+    if (key->place)
+      lua_insert(L, -2);
+    else
+      lua_pop(L, 1);
   }
   sort_keys(w->keys + base, w->key_count - base);
   return w->key_count - base;
+}
+
+static void l_member(Encoder *e, int table, const Frame *frame) {
+  lua_State *L = e->L;
+  const Key *key = &frame->key;
+  l_string(e, frame, key->text, key->length);
+  l_put(e, ": ", e->pretty ? 2 : 1);
+  if (key->place) {
+    l_value(e, key->place, frame);
+    return;
+  }
+  lua_pushlstring(L, key->text, key->length);
+  lua_rawget(L, table);
+  l_value(e, lua_gettop(L), frame);
+  lua_pop(L, 1);
 }
 
 static void l_object(Encoder *e, int table, Frame *frame) {
   lua_State *L = e->L;
   Writer *w = e->out;
   size_t base = w->key_count;
-  size_t count = l_collect_keys(e, table, frame->up);
+  int top = lua_gettop(L);
+  size_t count = l_collect(e, table, frame->up);
   l_put_char(e, '{');
   e->depth++;
   for (size_t i = 0; i < count; i++) {
     frame->key = w->keys[base + i];
     if (i > 0) l_put_char(e, ',');
     l_new_line(e);
-    l_string(e, frame, frame->key.text, frame->key.length);
-    l_put(e, ": ", e->pretty ? 2 : 1);
-    lua_pushlstring(L, frame->key.text, frame->key.length);
-    lua_rawget(L, table);
-    l_value(e, lua_gettop(L), frame);
-    lua_pop(L, 1);
+    l_member(e, table, frame);
   }
   e->depth--;
   if (count > 0) l_new_line(e);
   l_put_char(e, '}');
   w->key_count = base;
+  lua_settop(L, top);
 }
 
 /* ---- values ------------------------------------------------------------ */
@@ -417,7 +443,7 @@ static bool looks_like_array(lua_State *L, int table) {
 
 static void l_table(Encoder *e, int table, const Frame *up) {
   lua_State *L = e->L;
-  Frame frame = {up, lua_topointer(L, table), {NULL, 0}, 0};
+  Frame frame = {up, lua_topointer(L, table), {NULL, 0, 0}, 0};
   for (const Frame *f = up; f; f = f->up)
     if (f->table == frame.table)
       l_refuse(e, up, "cannot encode a table that contains itself");

@@ -51,4 +51,14 @@ function json.object(t) end
 ---@nodiscard
 function json.is_array(value) end
 
+--- The value without JSON's null in its tables, at any depth: for who wants to
+--- ask `if t.field then`. Where there is none it is the value itself, else a
+--- copy, its marks kept. Of an array that had null among its items only the
+--- others are there, in their places.
+--- Raises "bad argument" for a table that contains itself.
+---@param value any
+---@return any value nil for null itself
+---@nodiscard
+function json.without_null(value) end
+
 return json
