@@ -35,7 +35,7 @@ describe("OpenAI's short reading", function()
                                     audio_tokens = json.null },
       cost = json.null, extra = "x" } }),
     ["a usage that is none"] = body({ content = "Hello" }, {
-      usage = json.null, id = json.null, model = 7 }),
+      usage = json.null }),
     ["counts that are no numbers"] = body({ content = "Hello" }, {
       usage = { prompt_tokens = "many", total_tokens = {} } }),
   }
@@ -63,10 +63,24 @@ describe("OpenAI's short reading", function()
       { index = 1, message = { content = "b" } } } },
     ["choices that are none"] = { choices = "x" },
     ["no choices"] = {},
+    ["a text that is a number"] = body { content = 7 },
+    ["names that are none"] = body({ content = "Hello" }, { id = json.null,
+                                                            model = 7 }),
+    ["no reason to finish"] = { choices = { {
+      index = 0, finish_reason = json.null, message = { content = "x" } } } },
+    ["a reason that is a list"] = { choices = { {
+      index = 0, finish_reason = {}, message = { content = "x" } } } },
+    ["an error beside the text"] = body({ content = "x" }, {
+      error = { message = "no" } }),
+    ["what says that it is an error"] = body({ content = "x" }, {
+      type = "error" }),
+    ["an error for a reason"] = { choices = { {
+      index = 0, finish_reason = "error", message = { content = "x" } } } },
   }
   for name, given in pairs(others) do
     it("is not for " .. name, function()
-      assert.is_nil(openai.result(given))
+      local ok, result = pcall(openai.result, given)
+      assert.is_nil(ok and result or nil)
     end)
   end
 end)

@@ -12,8 +12,9 @@
 #define RESPONSE_TYPE "llmpool.http.response"
 
 /* Every function has these upvalues: the Multi's box, the options' numbers by
-** name, the response's fields and methods by name. */
-enum { UP_MULTI = 1, UP_OPTIONS, UP_FIELDS, UP_COUNT = UP_FIELDS };
+** name, the response's fields and methods by name; a response's metamethods
+** have their metatable too. */
+enum { UP_MULTI = 1, UP_OPTIONS, UP_FIELDS, UP_META, UP_COUNT = UP_FIELDS };
 
 /* The box: a userdata that frees the Multi. It is made on the first request. */
 typedef struct Box {

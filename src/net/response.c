@@ -227,9 +227,17 @@ static void push_version(lua_State *L, const Response *r) {
     lua_pushfstring(L, r->version == 10 ? "1.0" : "%d", r->version / 10);
 }
 
+/* As luaL_checkudata; but the type's name need not be looked up. */
+static Response *check_response(lua_State *L) {
+  if (lua_getmetatable(L, 1) &&
+      lua_topointer(L, -1) == lua_topointer(L, lua_upvalueindex(UP_META)))
+    return lua_touserdata(L, 1);
+  return luaL_checkudata(L, 1, RESPONSE_TYPE);
+}
+
 /* response.status and so on; what it does not have is nil */
 static int mm_index(lua_State *L) {
-  const Response *r = luaL_checkudata(L, 1, RESPONSE_TYPE);
+  const Response *r = check_response(L);
   lua_pushvalue(L, 2);
   if (lua_rawget(L, lua_upvalueindex(UP_FIELDS)) != LUA_TNUMBER) return 1;
   switch ((Field)lua_tointeger(L, -1)) {
@@ -290,6 +298,7 @@ void set_response_metatable(lua_State *L) {
                                          {NULL, NULL}};
   luaL_newmetatable(L, RESPONSE_TYPE);
   for (int i = UP_COUNT; i > 0; i--) lua_pushvalue(L, -1 - UP_COUNT);
-  luaL_setfuncs(L, metamethods, UP_COUNT);
+  lua_pushvalue(L, -1 - UP_COUNT);
+  luaL_setfuncs(L, metamethods, UP_META);
   lua_pop(L, 1);
 }

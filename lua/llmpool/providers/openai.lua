@@ -7,6 +7,7 @@
 -- errors and timeouts are upstream.lua's.
 
 local calls = require "llmpool.providers.openai_calls"
+local json = require "llmpool.json"
 local request = require "llmpool.providers.request"
 local usage = require "llmpool.providers.usage"
 
@@ -93,7 +94,8 @@ end
 
 local function own_messages(messages, strict)
   local result = messages
-  for i, message in ipairs(messages) do
+  for i = 1, #messages do
+    local message = messages[i]
     if message.role == "assistant" and has_foreign(message, strict) then
       if result == messages then result = request.copy(messages) end
       result[i] = own_message(message, strict)
@@ -110,15 +112,17 @@ end
 --- The body of a chat request. What is not touched here passes untouched;
 -- stream_options = false leaves them out, for a server that knows none.
 function openai.request(r, config, model, streamed)
-  local body = request.copy(r)
+  local body = { messages = nil, model = nil, stream = nil, max_tokens = nil }
+  local strict = is_openai(config)
+  for name, value in next, r do body[name] = value end
   body.model = model
   body.stream = streamed or nil
   body.stream_options = streamed and stream_options(r.stream_options) or nil
-  if is_empty_list(body.tools) then body.tools = nil end
-  if is_empty_list(body.stop) then body.stop = nil end
-  body.messages = own_messages(r.messages, is_openai(config))
-  if not request.max_tokens(body) then
-    body[is_openai(config) and "max_completion_tokens" or "max_tokens"] =
+  if body.tools and is_empty_list(body.tools) then body.tools = nil end
+  if body.stop and is_empty_list(body.stop) then body.stop = nil end
+  body.messages = own_messages(r.messages, strict)
+  if config.max_tokens and not request.max_tokens(body) then
+    body[strict and "max_completion_tokens" or "max_tokens"] =
       config.max_tokens
   end
   return body
@@ -164,28 +168,34 @@ local function add_whole(piece, body)
   return piece
 end
 
-local function is_absent(value) return not given(value) end
+local null = json.null
 
 --- The result of an answer as almost all are - one choice, a text and nothing
--- else - as answer.lua would put it together, at a third of the cost; else nil.
-function openai.result(body)
-  local choices = body.choices
-  local choice = type(choices) == "table" and #choices == 1 and choices[1]
-  local message = choice and choice.message
-  local text = type(message) == "table" and message.content
-  if type(text) ~= "string" or text == "" or choice.index ~= 0
-    or not (is_absent(message.tool_calls) and is_absent(choice.logprobs)
-      and is_absent(message.reasoning_content)
-      and is_absent(message.reasoning) and not filled(message.refusal)
-      and choice.finish_reason ~= "error") then
+-- else - as answer.lua would put it together, at a fifth of the cost. Of any
+-- other, and of an error, it is nil, or raises: only texts are compared with
+-- texts, which says what is one without a call.
+-- @param client, provider, timings: what else is known of it
+function openai.result(body, client, provider, timings)
+  local choice = body.choices[1]
+  local message, reason = choice.message, choice.finish_reason
+  if body.choices[2] or choice.index ~= 0 or reason == "error"
+    or (message.tool_calls or null) ~= null
+    or (message.refusal or null) ~= null
+    or (message.reasoning_content or null) ~= null
+    or (message.reasoning or null) ~= null
+    or (choice.logprobs or null) ~= null
+    or (body.error or null) ~= null or body.type == "error" then
+    return nil
+  end
+  local text, id, model = message.content, body.id, body.model
+  if text <= "" or reason and reason < "" or id and id < ""
+    or model and model < "" then
     return nil
   end
   return {
-    text = text, finish_reason = text_or_nil(choice.finish_reason),
-    usage = usage.openai(body.usage), model = text_or_nil(body.model),
-    id = text_or_nil(body.id),
-    message = { role = "assistant", content = text },
-    client = nil, provider = nil, timings = nil, raw = nil,
+    text = text, finish_reason = reason, usage = usage.openai(body.usage),
+    model = model, id = id, message = { role = "assistant", content = text },
+    client = client, provider = provider, timings = timings, raw = nil,
   }
 end
 

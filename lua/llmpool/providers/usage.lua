@@ -9,49 +9,33 @@ local json = require "llmpool.json"
 
 local usage = {}
 
-local MOST = 1e8 -- tokens of a request; more would close a budget for days
+local math_type, without_null = math.type, json.without_null
+
+--- Tokens of a request; more would close a budget for days.
+usage.MOST = 100000000
+
+local MOST = usage.MOST
 
 -- A count that is none (negative, beyond belief) was not told.
 local function integer(value)
+  if math_type(value) == "integer" then
+    return value >= 0 and value <= MOST and value or nil
+  end
   local number = tonumber(value)
   if not number or number < 0 or number > MOST then return nil end
   return math.floor(number + 0.5)
 end
 
-local function has_null(t)
-  for _, value in pairs(t) do
-    if value == json.null or type(value) == "table" and has_null(value) then
-      return true
-    end
-  end
-  return false
-end
-
--- Most have none: then it is the decoded table itself.
-local function without_nulls(t)
-  if not has_null(t) then return t end
-  local result = {}
-  for key, value in pairs(t) do
-    if type(value) == "table" then
-      result[key] = without_nulls(value)
-    elseif value ~= json.null then
-      result[key] = value
-    end
-  end
-  return result
-end
-
 --- OpenAI's own, and of those who speak its format.
 function usage.openai(u)
   if type(u) ~= "table" then return nil end
-  local result = without_nulls(u)
-  result.prompt_tokens = integer(u.prompt_tokens)
-  result.completion_tokens = integer(u.completion_tokens)
+  local result = without_null(u)
+  local prompt = integer(u.prompt_tokens)
+  local completion = integer(u.completion_tokens)
+  result.prompt_tokens, result.completion_tokens = prompt, completion
   result.total_tokens = integer(u.total_tokens)
-  if not result.total_tokens and (result.prompt_tokens
-    or result.completion_tokens) then
-    result.total_tokens = (result.prompt_tokens or 0)
-      + (result.completion_tokens or 0)
+  if not result.total_tokens and (prompt or completion) then
+    result.total_tokens = (prompt or 0) + (completion or 0)
   end
   return result
 end
