@@ -34,6 +34,9 @@ add_library(checked_net STATIC src/net/sse.c)
 target_compile_options(checked_net PRIVATE -UNDEBUG)
 
 file(GLOB test_sources CONFIGURE_DEPENDS spec/c/test_*.c)
+if(NOT WITH_HTTP)
+  list(FILTER test_sources EXCLUDE REGEX "/test_http_[^/]*\\.c$")
+endif()
 file(GLOB stress_sources CONFIGURE_DEPENDS spec/c/stress_*.c)
 file(GLOB test_support CONFIGURE_DEPENDS spec/c/*.c)
 list(FILTER test_support EXCLUDE REGEX "/(test|stress)_[^/]*\\.c$")
@@ -55,9 +58,18 @@ endfunction()
 foreach(source IN LISTS test_sources)
   add_test_program(${source})
 endforeach()
-# Its malloc and the like fail when they are told to.
+# Their malloc and the like fail when they are told to.
 target_link_options(test_lua_memory PRIVATE
   -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc)
+if(WITH_HTTP)
+  # All of src/net, beside the function that would load it as a module.
+  target_sources(test_http_memory PRIVATE ${net_sources})
+  target_compile_definitions(test_http_memory PRIVATE
+    luaopen_llmpool_http=open_http LLMPOOL_VERSION="${PROJECT_VERSION}")
+  target_link_options(test_http_memory PRIVATE
+    -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup)
+  target_link_libraries(test_http_memory PRIVATE PkgConfig::CURL)
+endif()
 foreach(source IN LISTS stress_sources)
   add_test_program(${source} --seconds 2 --seed 1)
 endforeach()

@@ -177,3 +177,9 @@ void push_transfer_failure(lua_State *L, const Transfer *t) {
     lua_setfield(L, -2, "status");
   }
 }
+
+int no_memory(lua_State *L, const llmpool_api *api, const char *what) {
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  api->push_error(L, "memory", "%s: not enough memory", what);
+  return lua_error(L);
+}

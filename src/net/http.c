@@ -32,7 +32,7 @@ static void need_multi(lua_State *L, Box *box) {
   if (box->closed) luaL_error(L, "http.request: the program is ending");
   if (box->multi == NULL) box->multi = multi_new(box->api, box->worker);
   if (box->multi == NULL)
-    luaL_error(L, "http.request: not enough memory or files for an event loop");
+    no_memory(L, box->api, "http.request: no event loop (too few files?)");
 }
 
 /* ---- request ----------------------------------------------------------- */
@@ -49,7 +49,7 @@ static bool follow(lua_State *L, Transfer *t) {
     return false;
   }
   if (!transfer_redirect(t, target))
-    luaL_error(L, "http.request: not enough memory");
+    no_memory(L, t->multi->api, "http.request");
   return true;
 }
 
@@ -95,7 +95,7 @@ static int f_request(lua_State *L) {
   check_request(L, OPTIONS, box, r, RESPONSE);
   response_guard(L, r, RESPONSE, task);
   if (!transfer_start(r->transfer))
-    return luaL_error(L, "http.request: not enough memory");
+    return no_memory(L, box->api, "http.request");
   return k_request(L, LUA_OK, 0);
 }
 

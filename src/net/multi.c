@@ -6,6 +6,12 @@
 ** epoll descriptor of ours, of which the loop watches only that one. What the
 ** kernel was told is corrected late: only when it reports what nobody wants.
 ** In the steady state a request costs no call for watching.
+**
+** curl is never told that a callback failed: it would refuse all requests from
+** then on. For its timer one of the loop's stands in, which needs no memory. A
+** socket that cannot be watched, or curl's word that it has no memory, after
+** which its tables are not to be trusted, ends what is under way, and the next
+** request gets a new one.
 */
 #include "multi.h"
 
@@ -22,11 +28,19 @@
 
 enum { EVENTS = 64 }; /* taken at once */
 
+/* Ours in the loop. */
+typedef struct Handles {
+  uv_poll_t poll;   /* of the epoll descriptor */
+  uv_timer_t timer; /* curl's, while there is no memory for the other */
+  int open;
+} Handles;
+
 /* ---- what is done ------------------------------------------------------ */
 
 static void collect(Multi *m) {
   int left;
   CURLMsg *message;
+  if (m->curl == NULL) return;
   while ((message = curl_multi_info_read(m->curl, &left)) != NULL) {
     if (message->msg != CURLMSG_DONE) continue;
     Transfer *transfer = NULL;
@@ -36,30 +50,49 @@ static void collect(Multi *m) {
   }
 }
 
+void multi_check(Multi *m) {
+  if (!m->broken) return;
+  m->broken = false;
+  while (m->live) transfer_fail(m->live, FAULT_MEMORY);
+  curl_multi_cleanup(m->curl);
+  m->curl = NULL;
+}
+
 static void act(Multi *m, curl_socket_t fd, int events) {
   int running;
-  curl_multi_socket_action(m->curl, fd, events, &running);
+  if (m->curl == NULL) return;
+  if (curl_multi_socket_action(m->curl, fd, events, &running) != CURLM_OK)
+    m->broken = true;
 }
 
 /* ---- curl's timer ------------------------------------------------------ */
 
-static void on_due(llmpool_timer *timer) {
-  Multi *m = (Multi *)(void *)((char *)timer - offsetof(Multi, timer));
+static void run_due(Multi *m) {
   act(m, CURL_SOCKET_TIMEOUT, 0);
   collect(m);
+  multi_check(m);
 }
+
+static void on_due(llmpool_timer *timer) {
+  run_due((Multi *)(void *)((char *)timer - offsetof(Multi, timer)));
+}
+
+static void on_stand_in(uv_timer_t *timer) { run_due(timer->data); }
 
 /* At once means: when all tasks that are ready have had their turn, and their
 ** requests start together. */
 static int on_timer(CURLM *curl, long timeout_ms, void *data) {
   Multi *m = data;
   (void)curl;
+  uv_timer_stop(&m->handles->timer);
   if (timeout_ms < 0) {
     m->api->timer_stop(m->worker, &m->timer);
     return 0;
   }
   int64_t due = m->api->now_ns(m->worker) + (int64_t)timeout_ms * 1000000;
-  return m->api->timer_start(m->worker, &m->timer, due) ? 0 : -1;
+  if (!m->api->timer_start(m->worker, &m->timer, due))
+    uv_timer_start(&m->handles->timer, on_stand_in, (uint64_t)timeout_ms, 0);
+  return 0;
 }
 
 /* ---- sockets ----------------------------------------------------------- */
@@ -98,17 +131,21 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *data,
   Socket *s = socket_at(m, fd);
   (void)easy;
   (void)unused;
-  if (s == NULL) return -1;
+  if (s == NULL) {
+    if (what != CURL_POLL_REMOVE) m->broken = true;
+    return 0;
+  }
   s->wanted = 0;
   if (what == CURL_POLL_IN || what == CURL_POLL_INOUT) s->wanted |= EPOLLIN;
   if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT) s->wanted |= EPOLLOUT;
   /* one of ours may stay watched for what it is wanted for next */
   unsigned lazily = s->ours && s->wanted == 0 && s->watched ? EPOLLIN : 0;
-  bool watched = watch_in_epoll(m, fd, s, s->wanted | lazily);
-  if (what != CURL_POLL_REMOVE) return watched ? 0 : -1;
-  /* One that was still connecting curl has closed by itself before. A refusal
-  ** would leave its own table with a request that is freed next. */
-  if (!watched) s->watched = 0;
+  if (watch_in_epoll(m, fd, s, s->wanted | lazily)) return 0;
+  /* One that was still connecting curl has closed by itself before. */
+  if (what == CURL_POLL_REMOVE)
+    s->watched = 0;
+  else
+    m->broken = true;
   return 0;
 }
 
@@ -171,6 +208,7 @@ static void on_poll(uv_poll_t *poll, int status, int what) {
   int count = epoll_wait(m->epoll, events, EVENTS, 0);
   for (int i = 0; i < count; i++) on_event(m, &events[i]);
   collect(m);
+  multi_check(m);
 }
 
 /* ---- transfers --------------------------------------------------------- */
@@ -178,12 +216,24 @@ static void on_poll(uv_poll_t *poll, int status, int what) {
 void multi_await(Multi *m, int change) {
   m->awaited += (unsigned)change;
   if (m->awaited == 0)
-    uv_unref((uv_handle_t *)m->poll);
+    uv_unref((uv_handle_t *)&m->handles->poll);
   else
-    uv_ref((uv_handle_t *)m->poll);
+    uv_ref((uv_handle_t *)&m->handles->poll);
+}
+
+static bool open_curl(Multi *m) {
+  m->curl = curl_multi_init();
+  if (m->curl == NULL) return false;
+  curl_multi_setopt(m->curl, CURLMOPT_SOCKETFUNCTION, on_socket);
+  curl_multi_setopt(m->curl, CURLMOPT_SOCKETDATA, m);
+  curl_multi_setopt(m->curl, CURLMOPT_TIMERFUNCTION, on_timer);
+  curl_multi_setopt(m->curl, CURLMOPT_TIMERDATA, m);
+  curl_multi_setopt(m->curl, CURLMOPT_MAXCONNECTS, 1024L);
+  return true;
 }
 
 bool multi_add(Multi *m, Transfer *transfer) {
+  if (m->curl == NULL && !open_curl(m)) return false;
   if (curl_multi_add_handle(m->curl, transfer->easy) != CURLM_OK) return false;
   transfer->next = m->live;
   transfer->link = &m->live;
@@ -202,14 +252,17 @@ void multi_remove(Multi *m, Transfer *transfer) {
 
 /* ---- the beginning and the end ----------------------------------------- */
 
-/* The first of these that names a file; curl itself knows none of them. */
-static char *environment_ca_file(void) {
+/* The first of these that names a file; curl itself knows none of them. False:
+** no memory. */
+static bool take_ca_file(Multi *m) {
   static const char *const names[] = {"CURL_CA_BUNDLE", "SSL_CERT_FILE"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     const char *value = getenv(names[i]);
-    if (value && *value) return strdup(value);
+    if (value == NULL || *value == '\0') continue;
+    m->ca_file = strdup(value);
+    return m->ca_file != NULL;
   }
-  return NULL;
+  return true;
 }
 
 /* Told once, curl need not look for them at every request. */
@@ -221,31 +274,36 @@ static bool has_no_proxy(void) {
   return true;
 }
 
-static bool set_options(Multi *m) {
-  m->curl = curl_multi_init();
-  if (m->curl == NULL) return false;
-  curl_multi_setopt(m->curl, CURLMOPT_SOCKETFUNCTION, on_socket);
-  curl_multi_setopt(m->curl, CURLMOPT_SOCKETDATA, m);
-  curl_multi_setopt(m->curl, CURLMOPT_TIMERFUNCTION, on_timer);
-  curl_multi_setopt(m->curl, CURLMOPT_TIMERDATA, m);
-  curl_multi_setopt(m->curl, CURLMOPT_MAXCONNECTS, 1024L);
-  return true;
-}
-
-static bool open_poll(Multi *m, uv_loop_t *loop) {
-  m->poll = malloc(sizeof *m->poll);
-  if (m->poll == NULL) return false;
-  if (uv_poll_init(loop, m->poll, m->epoll) != 0) {
-    free(m->poll);
-    m->poll = NULL;
+static bool open_handles(Multi *m, uv_loop_t *loop) {
+  Handles *h = malloc(sizeof *h);
+  if (h == NULL) return false;
+  if (uv_poll_init(loop, &h->poll, m->epoll) != 0) {
+    free(h);
     return false;
   }
-  m->poll->data = m;
-  uv_unref((uv_handle_t *)m->poll);
-  return uv_poll_start(m->poll, UV_READABLE, on_poll) == 0;
+  uv_timer_init(loop, &h->timer); /* cannot fail */
+  m->handles = h;
+  h->poll.data = h->timer.data = m;
+  h->open = 2;
+  uv_unref((uv_handle_t *)&h->poll);
+  uv_unref((uv_handle_t *)&h->timer);
+  return uv_poll_start(&h->poll, UV_READABLE, on_poll) == 0;
 }
 
-static void on_closed(uv_handle_t *poll) { free(poll); }
+static void on_closed_poll(uv_handle_t *handle) {
+  Handles *h = (Handles *)(void *)((char *)handle - offsetof(Handles, poll));
+  if (--h->open == 0) free(h);
+}
+
+static void on_closed_timer(uv_handle_t *handle) {
+  Handles *h = (Handles *)(void *)((char *)handle - offsetof(Handles, timer));
+  if (--h->open == 0) free(h);
+}
+
+static void close_handles(Handles *h) {
+  uv_close((uv_handle_t *)&h->poll, on_closed_poll);
+  uv_close((uv_handle_t *)&h->timer, on_closed_timer);
+}
 
 void multi_free(Multi *m) {
   while (m->live) transfer_end(m->live);
@@ -256,7 +314,7 @@ void multi_free(Multi *m) {
   }
   if (m->curl) curl_multi_cleanup(m->curl);
   m->api->timer_stop(m->worker, &m->timer);
-  if (m->poll) uv_close((uv_handle_t *)m->poll, on_closed);
+  if (m->handles) close_handles(m->handles);
   if (m->epoll >= 0) close(m->epoll);
   free(m->sockets);
   free(m->ca_file);
@@ -273,10 +331,10 @@ Multi *multi_new(const llmpool_api *api, struct Worker *worker) {
   m->api = api;
   m->worker = worker;
   m->timer.fire = on_due;
-  m->ca_file = environment_ca_file();
   m->no_proxy = has_no_proxy();
   m->epoll = epoll_create1(EPOLL_CLOEXEC);
-  if (m->epoll < 0 || !open_poll(m, loop) || !set_options(m)) {
+  if (m->epoll < 0 || !take_ca_file(m) || !open_handles(m, loop) ||
+      !open_curl(m)) {
     multi_free(m);
     return NULL;
   }

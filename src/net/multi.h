@@ -29,8 +29,8 @@ enum { PORTS = 1024 };
 struct Multi {
   const llmpool_api *api;
   struct Worker *worker;
-  CURLM *curl;
-  struct uv_poll_s *poll; /* of the epoll descriptor; the loop's until closed */
+  CURLM *curl;             /* NULL: to be made anew */
+  struct Handles *handles; /* the loop's until they are closed */
   int epoll;
   Socket *sockets;    /* by descriptor */
   int by_port[PORTS]; /* descriptors, by the low bits of this side's port */
@@ -42,6 +42,7 @@ struct Multi {
   unsigned awaited; /* live ones that something is to come of */
   char *ca_file;    /* of the environment, or NULL */
   bool no_proxy;    /* the environment names none */
+  bool broken;      /* a socket could not be watched */
 };
 
 /* NULL: no memory, or the loop refused; nothing is left then. */
@@ -53,6 +54,8 @@ void multi_free(Multi *multi);
 ** connection is closed, or the HTTP/2 stream reset. */
 bool multi_add(Multi *multi, Transfer *transfer);
 void multi_remove(Multi *multi, Transfer *transfer);
+/* Ends all of it that is under way if curl can no longer be trusted with it. */
+void multi_check(Multi *multi);
 /* One more or one less that may wake a task: else the loop need not turn. */
 void multi_await(Multi *multi, int change);
 

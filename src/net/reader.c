@@ -161,7 +161,7 @@ static int fail_events(lua_State *L, Response *r, SseStatus status) {
   size_t limit = r->sse->max_bytes;
   done(r);
   response_leave(r, false);
-  if (status == SSE_NO_MEMORY) return luaL_error(L, "not enough memory");
+  if (status == SSE_NO_MEMORY) return no_memory(L, r->api, "an event");
   r->api->push_error(L, "too_large",
                      "an event of the stream is larger than %d bytes; allow "
                      "more by response:events(bytes)",
@@ -230,7 +230,7 @@ int m_events(lua_State *L) {
     return luaL_error(L, "this response is no stream: ask with stream = true");
   if (r->sse == NULL) {
     r->sse = malloc(sizeof *r->sse);
-    if (r->sse == NULL) return luaL_error(L, "not enough memory");
+    if (r->sse == NULL) return no_memory(L, r->api, "response:events");
     sse_init(r->sse, (size_t)max_bytes);
   }
   r->sse->max_bytes = (size_t)max_bytes;

@@ -262,10 +262,14 @@ static bool same_name(const char *name, const char *lower) {
   return *name == *lower;
 }
 
+static int without_memory(lua_State *L) {
+  const Box *box = lua_touserdata(L, lua_upvalueindex(UP_MULTI));
+  return no_memory(L, box->api, "http.request");
+}
+
 static void add_line(lua_State *L, Lines *lines, const char *name,
                      const char *value, size_t length) {
-  if (!lines_add(lines, name, strlen(name), value, length))
-    luaL_error(L, "http.request: not enough memory");
+  if (!lines_add(lines, name, strlen(name), value, length)) without_memory(L);
 }
 
 /* One header: its name at -2, its value at -1. The value is not shown when it
@@ -326,42 +330,46 @@ static void check_headers(lua_State *L, int index, Lines *lines,
 
 /* ---- onto the transfer ------------------------------------------------- */
 
-static void set_method(Transfer *t, const Request *q) {
+/* Of what curl copies it may have no memory for; a request without it would be
+** another one. */
+static bool set_text(CURL *easy, CURLoption option, const char *text) {
+  return curl_easy_setopt(easy, option, text) == CURLE_OK;
+}
+
+static bool set_method(Transfer *t, const Request *q) {
   CURL *easy = t->easy;
-  const char *method = q->method;
+  const char *method = q->method, *other = NULL;
   bool put = strcmp(method, "PUT") == 0 || strcmp(method, "PATCH") == 0;
   bool post = strcmp(method, "POST") == 0;
   if (strcmp(method, "HEAD") == 0 && q->body == NULL) {
-    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, NULL);
     curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
   } else if (q->body || post || put) {
     curl_easy_setopt(easy, CURLOPT_POST, 1L);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDS, q->body ? q->body : "");
     curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
                      (curl_off_t)q->body_length);
-    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, post ? NULL : method);
+    if (!post) other = method;
   } else {
     curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
-    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST,
-                     strcmp(method, "GET") == 0 ? NULL : method);
+    if (strcmp(method, "GET") != 0) other = method;
   }
+  return set_text(easy, CURLOPT_CUSTOMREQUEST, other);
 }
 
 static void set_url(lua_State *L, Transfer *t, const char *url) {
   CURLUcode code = transfer_aim(t, url);
-  if (code == CURLUE_OUT_OF_MEMORY)
-    luaL_error(L, "http.request: not enough memory");
+  if (code == CURLUE_OUT_OF_MEMORY) without_memory(L);
   if (code != CURLUE_OK) bad(L, "url has no proper host or port");
 }
 
-static void set_request(Transfer *t, const Request *q) {
+static bool set_request(Transfer *t, const Request *q) {
   CURL *easy = t->easy;
   const char *proxy = q->proxy || !t->multi->no_proxy ? q->proxy : "";
   bool secure = strncmp(q->url, "https", 5) == 0;
-  set_method(t, q);
+  if (!set_method(t, q) || !set_text(easy, CURLOPT_PROXY, proxy) ||
+      (q->ca_file && !transfer_trust(t, q->ca_file)))
+    return false;
   curl_easy_setopt(easy, CURLOPT_HTTPHEADER, lines_list(&t->lines));
-  curl_easy_setopt(easy, CURLOPT_PROXY, proxy);
-  if (q->ca_file) transfer_trust(t, q->ca_file);
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
                    (long)(secure && q->http2 ? CURL_HTTP_VERSION_2TLS
                                              : CURL_HTTP_VERSION_1_1));
@@ -371,6 +379,7 @@ static void set_request(Transfer *t, const Request *q) {
   t->hops = q->follow ? MAX_REDIRECTS : 0;
   t->special = t->special || q->follow; /* what a hop sets may stay */
   strcpy(t->method, q->method);
+  return true;
 }
 
 void check_request(lua_State *L, int index, Box *box, Response *r,
@@ -384,11 +393,10 @@ void check_request(lua_State *L, int index, Box *box, Response *r,
     lua_rawget(L, index);
     lua_setiuservalue(L, response_index, VALUE_BODY);
   }
-  if (transfer_take(box->multi, &r->transfer) == NULL)
-    luaL_error(L, "http.request: not enough memory");
+  if (transfer_take(box->multi, &r->transfer) == NULL) without_memory(L);
   set_url(L, r->transfer, q.url);
   check_headers(L, index, &r->transfer->lines, &q);
-  set_request(r->transfer, &q);
+  if (!set_request(r->transfer, &q)) without_memory(L);
   r->stream = q.stream;
   r->drain = q.drain;
 }

@@ -194,7 +194,8 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *data) {
 
 /* ---- taking and starting ----------------------------------------------- */
 
-static void set_options(Transfer *t) {
+/* False: no memory for what curl copies. */
+static bool set_options(Transfer *t) {
   CURL *easy = t->easy;
   curl_easy_setopt(easy, CURLOPT_PRIVATE, t);
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
@@ -202,8 +203,6 @@ static void set_options(Transfer *t) {
 #if LIBCURL_VERSION_NUM >= 0x075700 /* ending a lookup waits for no thread */
   curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 #endif
-  curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-  curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, ""); /* unpacks them all */
   curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)INT32_MAX);
   curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
@@ -217,11 +216,15 @@ static void set_options(Transfer *t) {
   curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, t);
   curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, multi_close_socket);
   curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, t->multi);
+  return curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") ==
+             CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "") == /* all */
+             CURLE_OK;
 }
 
-static void set_ca_file(Transfer *t, const char *ca_file) {
-  curl_easy_setopt(t->easy, CURLOPT_CAINFO, ca_file);
-  curl_easy_setopt(t->easy, CURLOPT_PROXY_CAINFO, ca_file);
+static bool set_ca_file(Transfer *t, const char *ca_file) {
+  return curl_easy_setopt(t->easy, CURLOPT_CAINFO, ca_file) == CURLE_OK &&
+         curl_easy_setopt(t->easy, CURLOPT_PROXY_CAINFO, ca_file) == CURLE_OK;
 }
 
 /* Reading a URL, and writing it out again letter by letter, is a seventh of
@@ -249,9 +252,9 @@ CURLUcode transfer_aim(Transfer *t, const char *url) {
   return CURLUE_OK;
 }
 
-void transfer_trust(Transfer *t, const char *ca_file) {
+bool transfer_trust(Transfer *t, const char *ca_file) {
   t->special = true;
-  set_ca_file(t, ca_file);
+  return set_ca_file(t, ca_file);
 }
 
 static Transfer *new_transfer(Multi *m) {
@@ -259,14 +262,11 @@ static Transfer *new_transfer(Multi *m) {
   if (t == NULL) return NULL;
   t->multi = m;
   t->easy = curl_easy_init();
-  if (t->easy == NULL) {
-    free(t);
-    return NULL;
-  }
   t->timer.fire = on_timer;
-  set_options(t);
-  if (m->ca_file) set_ca_file(t, m->ca_file);
-  return t;
+  if (t->easy && set_options(t) && (!m->ca_file || set_ca_file(t, m->ca_file)))
+    return t;
+  transfer_free(t);
+  return NULL;
 }
 
 /* Nothing has come of it yet. */
@@ -320,14 +320,22 @@ bool transfer_again(Transfer *t) {
 
 /* ---- reading ----------------------------------------------------------- */
 
+/* What curl held back it hands on now; of a refusal it tells nobody else. */
+static void carry_on(Transfer *t) {
+  CURLcode result = curl_easy_pause(t->easy, CURLPAUSE_CONT);
+  Multi *m = t->multi;
+  if (result != CURLE_OK && t->phase != PHASE_DONE) transfer_done(t, result);
+  multi_check(m);
+}
+
 static void resume(Transfer *t) {
   t->paused = false;
   t->last = now(t);
   await(t, true);
-  set_timer(t); /* without memory it has no idle limit for now */
-  /* what curl held back it hands on now; of a refusal it tells nobody else */
-  CURLcode result = curl_easy_pause(t->easy, CURLPAUSE_CONT);
-  if (result != CURLE_OK && t->phase != PHASE_DONE) transfer_done(t, result);
+  if (set_timer(t))
+    carry_on(t);
+  else
+    transfer_fail(t, FAULT_MEMORY);
 }
 
 void transfer_take_body(Transfer *t, size_t length) {
@@ -407,9 +415,10 @@ void transfer_drain(Transfer *t) {
   if (t->limits.max_bytes > SIZE_MAX / 2) t->limits.max_bytes = 64 << 20;
   bool paused = t->paused;
   t->paused = false;
-  if (!set_timer(t) ||
-      (paused && curl_easy_pause(t->easy, CURLPAUSE_CONT) != CURLE_OK))
+  if (!set_timer(t))
     transfer_end(t);
+  else if (paused)
+    carry_on(t);
 }
 
 /* ---- the request's lines ----------------------------------------------- */

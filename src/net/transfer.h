@@ -100,8 +100,9 @@ void transfer_free(Transfer *transfer);
 /* Where it goes; of the last one it knows the parts already. CURLUE_OK, or what
 ** is wrong with it. */
 CURLUcode transfer_aim(Transfer *transfer, const char *url);
-/* It believes the certificates of this file instead of the usual. */
-void transfer_trust(Transfer *transfer, const char *ca_file);
+/* It believes the certificates of this file instead of the usual. False: no
+** memory. */
+bool transfer_trust(Transfer *transfer, const char *ca_file);
 /* The reader took `length` bytes of the body. */
 void transfer_take_body(Transfer *transfer, size_t length);
 /* Where its answer says to ask, if it does; http and https only. */

@@ -47,10 +47,10 @@ local response = {}
 
 --- Sends a request and waits for the answer, whatever its status.
 --- Raises an error object: kind resolve, reset, tls, timeout_connect,
---- timeout_first, timeout_idle, timeout_total, malformed, truncated, too_large
---- or cancelled, with `url` (no user, no query), `phase` ("connect", "answer",
---- "body") and, if it came that far, `status`. Wrong options raise before
---- anything is sent. Inside llmpool.simulate it raises.
+--- timeout_first, timeout_idle, timeout_total, malformed, truncated, too_large,
+--- memory or cancelled, with `url` (no user, no query), `phase` ("connect",
+--- "answer", "body") and, if it came that far, `status`. Wrong options raise
+--- before anything is sent. Inside llmpool.simulate it raises.
 ---@async
 ---@param options llmpool.http.options|string a string is the url
 ---@return llmpool.http.response response

@@ -15,7 +15,7 @@ local failure = {}
 -- whether all of the provider is concerned, or this client of it.
 local KINDS = {
   bad_request = {}, context_length = {}, content_filter = {}, too_large = {},
-  cancelled = {}, timeout_total = { retryable = true },
+  cancelled = {}, memory = {}, timeout_total = { retryable = true },
   auth = { retryable = true }, billing = { retryable = true },
   quota_day = { retryable = true }, not_found = { retryable = true },
   rate_limit = { retryable = true },
