@@ -11,7 +11,8 @@ local WELL = { bad_request = true, context_length = true, too_large = true,
                content_filter = true, not_found = true }
 
 -- Nobody's fault: it says nothing about the client.
-local SILENT = { cancelled = true, deadlock = true, closed = true }
+local SILENT = { cancelled = true, deadlock = true, closed = true,
+                 memory = true }
 
 -- Out of service until replaced, or until the time the provider gave.
 local OUT = { auth = "replaced", billing = "retry_at", quota_day = "retry_at" }
