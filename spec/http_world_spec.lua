@@ -4,32 +4,8 @@
 local llmpool = require "llmpool"
 local found, http = pcall(require, "llmpool.http")
 
-local program = os.getenv "LLMPOOL" or "build/llmpool"
-
-local function run(command)
-  local pipe = assert(io.popen("{ " .. command .. "; } 2>&1"))
-  local output = pipe:read "a"
-  local _, how, code = pipe:close()
-  return output, how == "exit" and code or how .. " " .. code
-end
-
--- What requests of whoever runs the tests may need is not for these.
-local CLEAN = "-u CURL_CA_BUNDLE -u SSL_CERT_FILE -u http_proxy " ..
-  "-u https_proxy -u HTTPS_PROXY -u all_proxy -u ALL_PROXY -u no_proxy " ..
-  "-u NO_PROXY"
-
--- Runs a script of its own in the program, with a function `http` there.
-local function script(code, environment)
-  local name = os.tmpname()
-  local file <close> = assert(io.open(name, "w"))
-  file:write('local llmpool = require "llmpool"\n',
-             'local http = require "llmpool.http"\n', code)
-  file:close()
-  local output, status = run(("env %s %s timeout 20 %s %s"):format(
-    CLEAN, environment or "", program, name))
-  os.remove(name)
-  return output, status
-end
+local world = require "spec.support.world"
+local program, run, script = world.program, world.run, world.script
 
 describe("llmpool.http in the world", function()
   if not found then

@@ -23,7 +23,8 @@ local LATE = { timeout_connect = true, timeout_first = true,
                timeout_idle = true, timeout_total = true }
 
 -- Nothing had been sent, so nothing was used up.
-local UNSENT = { timeout_connect = true, resolve = true, tls = true }
+local UNSENT = { timeout_connect = true, resolve = true, tls = true,
+                 proxy = true }
 
 local MOST = 150 -- bytes of a reason
 

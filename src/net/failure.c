@@ -67,8 +67,18 @@ static void report_fault(const Transfer *t, Report *r) {
 
 /* ---- what curl reports ------------------------------------------------- */
 
-static const char *connect_kind(CURLcode code) {
-  switch (code) {
+/* The proxy's own status, where it refused to make a tunnel; else 0. */
+static long proxy_status(const Transfer *t) {
+  long status = 0;
+  if (t->connected == 0)
+    curl_easy_getinfo(t->easy, CURLINFO_HTTP_CONNECTCODE, &status);
+  return status >= 300 ? status : 0;
+}
+
+static const char *connect_kind(const Transfer *t) {
+  if (proxy_status(t)) return "proxy";
+  switch (t->result) {
+  case CURLE_PROXY: return "proxy";
   case CURLE_COULDNT_RESOLVE_HOST:
   case CURLE_COULDNT_RESOLVE_PROXY: return "resolve";
   case CURLE_SSL_CONNECT_ERROR:
@@ -116,6 +126,9 @@ static const char *exchange_kind(const Transfer *t) {
 static const char *what_happened(const Transfer *t, const char *kind) {
   if (strcmp(kind, "resolve") == 0) return "cannot resolve the name";
   if (strcmp(kind, "tls") == 0) return "no trusted connection";
+  if (strcmp(kind, "proxy") == 0)
+    return proxy_status(t) == 407 ? "the proxy wants another user and password"
+                                  : "the proxy refused";
   if (strcmp(kind, "truncated") == 0) return "the body was cut off";
   if (strcmp(kind, "malformed") == 0) return "the answer is malformed";
   if (strcmp(kind, "memory") == 0) return "not enough memory";
@@ -125,11 +138,18 @@ static const char *what_happened(const Transfer *t, const char *kind) {
   return "the connection ended";
 }
 
+/* curl's own words; but a proxy's URL that it cannot read, an environment
+** variable's, it shows with the password in it. */
+static const char *detail(const Transfer *t) {
+  if (says(t, "proxy syntax")) return "the proxy's URL has no proper host";
+  return t->error[0] ? t->error : curl_easy_strerror(t->result);
+}
+
 static void report_result(const Transfer *t, Report *r) {
-  r->kind = connect_kind(t->result);
+  r->kind = connect_kind(t);
   if (r->kind == NULL) r->kind = exchange_kind(t);
   snprintf(r->text, sizeof r->text, "%s (%s)", what_happened(t, r->kind),
-           t->error[0] ? t->error : curl_easy_strerror(t->result));
+           detail(t));
 }
 
 /* ---- the object -------------------------------------------------------- */
@@ -175,6 +195,10 @@ void push_transfer_failure(lua_State *L, const Transfer *t) {
   if (t->status >= 200) {
     lua_pushinteger(L, t->status);
     lua_setfield(L, -2, "status");
+  }
+  if (proxy_status(t)) {
+    lua_pushinteger(L, proxy_status(t));
+    lua_setfield(L, -2, "proxy_status");
   }
 }
 

@@ -161,19 +161,33 @@ static const char *check_url(lua_State *L) {
   return url;
 }
 
+/* Whether curl will find a host in it; nothing of it is shown, it may have a
+** password. No memory is told later, by curl. */
+static bool has_host(const char *proxy) {
+  CURLU *parts = curl_url();
+  CURLUcode code = CURLUE_OUT_OF_MEMORY;
+  if (parts)
+    code = curl_url_set(parts, CURLUPART_URL, proxy,
+                        CURLU_NON_SUPPORT_SCHEME | CURLU_GUESS_SCHEME);
+  curl_url_cleanup(parts);
+  return code == CURLUE_OK || code == CURLUE_OUT_OF_MEMORY;
+}
+
 /* host:port, or with one of the schemes that curl knows; "" is none. */
 static const char *check_proxy(lua_State *L) {
   static const char *const schemes[] = {"http",    "https",  "socks4",
                                         "socks4a", "socks5", "socks5h"};
   const char *proxy = need_string(L, "proxy");
   const char *end = strstr(proxy, "://");
-  for (size_t i = 0; end && i < sizeof schemes / sizeof *schemes; i++) {
-    size_t length = strlen(schemes[i]);
-    if ((size_t)(end - proxy) == length &&
-        curl_strnequal(proxy, schemes[i], length))
-      return proxy;
-  }
-  if (end) bad(L, "proxy must be http://, https:// or socks5://");
+  size_t length = end ? (size_t)(end - proxy) : 0;
+  bool known = end == NULL;
+  for (size_t i = 0; !known && i < sizeof schemes / sizeof *schemes; i++)
+    known = strlen(schemes[i]) == length &&
+            curl_strnequal(proxy, schemes[i], length);
+  if (!known) bad(L, "proxy must be http://, https:// or socks5://");
+  if (*proxy && !has_host(proxy))
+    bad(L, "proxy has no proper host or port; in its user and password escape "
+           "what is special with %");
   return proxy;
 }
 

@@ -15,7 +15,8 @@ enum {
   STREAM_BYTES = 16 * 1024, /* more than that waits in the kernel */
   HEAD_BYTES = 64 * 1024,   /* of all headers together */
   KEPT_BYTES = 16 * 1024,   /* of a buffer, for the next request */
-  SPARES = 256
+  SPARES = 256,
+  TURNED_AWAY = 200 /* so often it comes again */
 };
 #define DRAIN_NS INT64_C(30000000000)
 #define FOREVER INT64_MAX
@@ -307,6 +308,7 @@ static bool start(Transfer *t) {
 
 bool transfer_start(Transfer *t) {
   t->started = now(t);
+  t->turned_away = 0;
   return start(t);
 }
 
@@ -382,11 +384,24 @@ void transfer_end(Transfer *t) {
   give_back(t);
 }
 
+/* The server took no notice of it: of many requests on one HTTP/2 connection
+** those are turned away which came after the last that it would serve there.
+** curl takes them elsewhere, but only five times. */
+static bool is_turned_away(const Transfer *t, CURLcode result) {
+  static const char said[] = "Connection died, tried";
+  return result == CURLE_SEND_ERROR && !t->fault && t->first == 0 && t->owner &&
+         strncmp(t->error, said, sizeof said - 1) == 0;
+}
+
 void transfer_done(Transfer *t, CURLcode result) {
   const llmpool_api *api = t->multi->api;
   bool again = t->stray && t->owner && t->fault == FAULT_NONE;
   t->stray = false;
   if (again && transfer_again(t)) return; /* that connection is closed */
+  if (is_turned_away(t, result) && t->turned_away++ < TURNED_AWAY) {
+    if (transfer_again(t)) return;
+    t->fault = FAULT_MEMORY;
+  }
   if (t->link) multi_remove(t->multi, t);
   t->phase = PHASE_DONE;
   t->result = result;

@@ -67,9 +67,10 @@ struct Transfer {
   size_t received;                /* bytes of the body so far */
   long status;
   Lines lines;
-  uint8_t hops; /* redirects that may still be followed */
-  bool stream;  /* the reader takes it piece by piece */
-  bool paused;  /* the reader is behind */
+  uint8_t hops;        /* redirects that may still be followed */
+  uint8_t turned_away; /* how often a server had no connection for it */
+  bool stream;         /* the reader takes it piece by piece */
+  bool paused;         /* the reader is behind */
   bool stray;   /* its connection had bytes on it before it asked: once more */
   bool awaited; /* counted by multi_await */
   bool special; /* has options that curl would keep: for one request only */

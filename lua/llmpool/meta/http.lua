@@ -46,7 +46,7 @@ local response = {}
 ---@field ca_file? string instead of CURL_CA_BUNDLE, SSL_CERT_FILE, the system's
 
 --- Sends a request and waits for the answer, whatever its status.
---- Raises an error object: kind resolve, reset, tls, timeout_connect,
+--- Raises an error object: kind resolve, reset, tls, proxy, timeout_connect,
 --- timeout_first, timeout_idle, timeout_total, malformed, truncated, too_large,
 --- memory or cancelled, with `url` (no user, no query), `phase` ("connect",
 --- "answer", "body") and, if it came that far, `status`. Wrong options raise

@@ -26,6 +26,7 @@ local KINDS = {
   timeout_first = { retryable = true }, timeout_idle = { retryable = true },
   resolve = { retryable = true, scope = "provider" },
   tls = { retryable = true, scope = "provider" },
+  proxy = { retryable = true, scope = "provider" },
 }
 
 -- These are about the key: that asking again with it is of no use says nothing

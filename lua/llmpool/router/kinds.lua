@@ -21,8 +21,8 @@ kinds.known = {
   -- the provider's
   overloaded = AGAIN, server = AGAIN, reset = AGAIN, malformed = AGAIN,
   truncated = AGAIN, provider = AGAIN, resolve = AGAIN, tls = OTHER,
-  timeout_connect = OTHER, timeout_first = OTHER, timeout_idle = OTHER,
-  timeout_total = OTHER,
+  proxy = OTHER, timeout_connect = OTHER, timeout_first = OTHER,
+  timeout_idle = OTHER, timeout_total = OTHER,
   -- a client's that says no kind: an error of its code
   error = AGAIN,
   -- the pool's: no client came
