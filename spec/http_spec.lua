@@ -42,6 +42,47 @@ describe("llmpool.http", function()
       assert.equal("identity", got.headers["accept-encoding"])
     end)
 
+    it("takes headers that were checked before, as often as one likes",
+      function()
+        local headers = http.headers { ["X-A"] = "b", ["X-Empty"] = "",
+                                       ["X-Number"] = 12, Cookie = "secret" }
+        assert.equal("http headers (4)", tostring(headers))
+        for _ = 1, 3 do
+          local got = echo { headers = headers, body = "x" }
+          assert.equal("b", got.headers["x-a"])
+          assert.equal("", got.headers["x-empty"])
+          assert.equal("12", got.headers["x-number"])
+          assert.truthy(got.headers["user-agent"]:find "^llmpool/")
+          assert.is_nil(got.headers["content-type"])
+          -- what a hop leaves out is left out there alone
+          got = json.decode(http.request { headers = headers, follow = true,
+            url = ("%s/redirect?status=307&to=http://localhost:%d/echo"):format(
+              server.url, server.port) }.body)
+          assert.is_nil(got.headers.cookie)
+          assert.equal("b", got.headers["x-a"])
+        end
+        local got = echo { body = "x", headers = http.headers {
+          ["user-agent"] = "mine", ["content-type"] = "text/x" } }
+        assert.equal("mine", got.headers["user-agent"])
+        assert.equal("text/x", got.headers["content-type"])
+        assert.truthy(echo { headers = http.headers {} })
+      end)
+
+    it("checks them as those of a request", function()
+      for wrong, message in pairs {
+        [{ ["a b"] = "c" }] = "'a b' is no name",
+        [{ a = {} }] = "header 'a' must be a string",
+        [{ a = "b\r\nc" }] = "line break",
+      } do
+        local ok, err = pcall(http.headers, wrong)
+        assert.is_false(ok)
+        assert.truthy(err:find(message, 1, true), err)
+      end
+      assert.is_false((pcall(http.headers, "a: b")))
+      assert.is_false((pcall(http.request, { url = server.url,
+                                             headers = io.stdout })))
+    end)
+
     it("has a body and every method", function()
       local got = echo { body = '{"a":1}',
                          headers = { ["content-type"] = "application/json" } }

@@ -36,6 +36,12 @@ describe("OpenAI's short reading", function()
       cost = json.null, extra = "x" } }),
     ["a usage that is none"] = body({ content = "Hello" }, {
       usage = json.null }),
+    ["counts beyond belief"] = body({ content = "Hello" }, { usage = {
+      prompt_tokens = 9, completion_tokens = 1 << 40, total_tokens = 9 } }),
+    ["counts below 0"] = body({ content = "Hello" }, { usage = {
+      prompt_tokens = -9, completion_tokens = 1, total_tokens = 9 } }),
+    ["counts as floats"] = body({ content = "Hello" }, { usage = {
+      prompt_tokens = 9.0, completion_tokens = 1.0, total_tokens = 10.0 } }),
     ["counts that are no numbers"] = body({ content = "Hello" }, {
       usage = { prompt_tokens = "many", total_tokens = {} } }),
   }

@@ -1,5 +1,5 @@
 /*
-** http.c - the module llmpool.http: its one function, request.
+** http.c - the module llmpool.http, and its function request.
 **
 ** One idea: a request is a wait like any other. It is checked, set on a
 ** transfer and started; the task parks until its headers (a stream) or all of
@@ -118,7 +118,8 @@ static Box *push_box(lua_State *L, const llmpool_api *api) {
 }
 
 int luaopen_llmpool_http(lua_State *L) {
-  static const luaL_Reg functions[] = {{"request", f_request}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"request", f_request}, {"headers", f_headers}, {NULL, NULL}};
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   const llmpool_api *api = llmpool_api_get(L, "llmpool.http");
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &module_key) != LUA_TNIL) return 1;
@@ -128,6 +129,7 @@ int luaopen_llmpool_http(lua_State *L) {
   push_option_numbers(L);
   push_fields(L);
   set_response_metatable(L);
+  open_headers(L);
   luaL_setfuncs(L, functions, UP_COUNT);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);

@@ -10,6 +10,7 @@
 #include "transfer.h"
 
 #define RESPONSE_TYPE "llmpool.http.response"
+#define HEADERS_TYPE "llmpool.http.headers"
 
 /* Every function has these upvalues: the Multi's box, the options' numbers by
 ** name, the response's fields and methods by name; a response's metamethods
@@ -68,6 +69,11 @@ void push_option_numbers(lua_State *L);
 ** response gets. Raises "bad argument" before anything is started. */
 void check_request(lua_State *L, int index, Box *box, Response *response,
                    int response_index);
+
+/* ({name = value}) -> headers that are checked once, for many requests */
+int f_headers(lua_State *L);
+/* The type of those. */
+void open_headers(lua_State *L);
 
 /* response.c */
 Response *push_response(lua_State *L, Box *box);

@@ -6,6 +6,7 @@
 ** requests on one handle is set anew every time or not at all.
 */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "http.h"
@@ -224,7 +225,8 @@ static void check_option(lua_State *L, Request *q, Option number) {
   case OPTION_URL: q->url = check_url(L); break;
   case OPTION_METHOD: q->method = check_method(L); break;
   case OPTION_HEADERS:
-    if (!lua_istable(L, -1)) bad(L, "headers must be a table {name = value}");
+    if (!lua_istable(L, -1) && luaL_testudata(L, -1, HEADERS_TYPE) == NULL)
+      bad(L, "headers must be a table {name = value}, or http.headers of one");
     break;
   case OPTION_BODY:
     need_string(L, "body");
@@ -312,18 +314,33 @@ typedef struct Given {
   bool type, agent, encoding;
 } Given;
 
+typedef struct Headers {
+  Lines lines;
+  Given given;
+} Headers;
+
+/* The headers of the table on the top. */
+static void check_table(lua_State *L, Lines *lines, Given *given) {
+  lua_pushnil(L);
+  while (lua_next(L, -2)) {
+    check_header(L, lines);
+    const char *name = lua_tostring(L, -2);
+    given->type |= same_name(name, "content-type");
+    given->agent |= same_name(name, "user-agent");
+    given->encoding |= same_name(name, "accept-encoding");
+    lua_pop(L, 1);
+  }
+}
+
 static void check_given(lua_State *L, int index, Lines *lines, Given *given) {
   lua_pushliteral(L, "headers");
-  if (lua_rawget(L, index) == LUA_TTABLE) {
-    lua_pushnil(L);
-    while (lua_next(L, -2)) {
-      check_header(L, lines);
-      const char *name = lua_tostring(L, -2);
-      given->type |= same_name(name, "content-type");
-      given->agent |= same_name(name, "user-agent");
-      given->encoding |= same_name(name, "accept-encoding");
-      lua_pop(L, 1);
-    }
+  int type = lua_rawget(L, index);
+  if (type == LUA_TTABLE) {
+    check_table(L, lines, given);
+  } else if (type == LUA_TUSERDATA) { /* check_option has seen it */
+    const Headers *headers = lua_touserdata(L, -1);
+    if (!lines_copy(lines, &headers->lines)) without_memory(L);
+    *given = headers->given;
   }
   lua_pop(L, 1);
 }
@@ -340,6 +357,44 @@ static void check_headers(lua_State *L, int index, Lines *lines,
     add_line(L, lines, "Accept-Encoding", ENCODINGS, strlen(ENCODINGS));
   if (q->body_length >= EXPECT_BYTES) add_line(L, lines, "Expect", NULL, 0);
   if (q->body && !given.type) add_line(L, lines, "Content-Type", NULL, 0);
+}
+
+/* ---- headers for many requests ----------------------------------------- */
+
+static int mm_headers_gc(lua_State *L) {
+  Headers *headers = lua_touserdata(L, 1);
+  free(headers->lines.nodes);
+  free(headers->lines.text.at);
+  headers->lines = (Lines){NULL, 0, 0, {NULL, 0, 0, 0}};
+  return 0;
+}
+
+/* Neither names nor values: they may hold a key. */
+static int mm_headers_tostring(lua_State *L) {
+  const Headers *headers = luaL_checkudata(L, 1, HEADERS_TYPE);
+  lua_pushfstring(L, "http headers (%d)", (int)headers->lines.count);
+  return 1;
+}
+
+void open_headers(lua_State *L) {
+  static const luaL_Reg metamethods[] = {{"__gc", mm_headers_gc},
+                                         {"__tostring", mm_headers_tostring},
+                                         {NULL, NULL}};
+  luaL_newmetatable(L, HEADERS_TYPE);
+  luaL_setfuncs(L, metamethods, 0);
+  lua_pop(L, 1);
+}
+
+int f_headers(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  Headers *headers = lua_newuserdatauv(L, sizeof *headers, 0);
+  memset(headers, 0, sizeof *headers);
+  luaL_setmetatable(L, HEADERS_TYPE);
+  lua_pushvalue(L, 1);
+  check_table(L, &headers->lines, &headers->given);
+  lua_pop(L, 1);
+  return 1;
 }
 
 /* ---- onto the transfer ------------------------------------------------- */

@@ -459,6 +459,22 @@ bool lines_add(Lines *l, const char *name, size_t name_length,
   return true;
 }
 
+bool lines_copy(Lines *to, const Lines *from) {
+  size_t size = from->count * sizeof *from->nodes;
+  lines_clear(to);
+  if (from->count == 0) return true;
+  if (to->room < from->count) {
+    struct curl_slist *nodes = realloc(to->nodes, size);
+    if (nodes == NULL) return false;
+    to->nodes = nodes;
+    to->room = from->count;
+  }
+  if (!bytes_add(&to->text, from->text.at, from->text.length)) return false;
+  memcpy(to->nodes, from->nodes, size);
+  to->count = from->count;
+  return true;
+}
+
 struct curl_slist *lines_list(Lines *l) {
   for (size_t i = 0; i < l->count; i++) {
     l->nodes[i].data = l->text.at + (uintptr_t)l->nodes[i].data;

@@ -113,6 +113,8 @@ bool transfer_redirect(Transfer *transfer, const char *target);
 /* Adds a line "name: value" to the request. False: no memory. */
 bool lines_add(Lines *lines, const char *name, size_t name_length,
                const char *value, size_t length);
+/* Makes `to` the same lines, before lines_list. False: no memory. */
+bool lines_copy(Lines *to, const Lines *from);
 /* The list for curl, when all are added. */
 struct curl_slist *lines_list(Lines *lines);
 void lines_clear(Lines *lines);

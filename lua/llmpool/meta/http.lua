@@ -34,7 +34,7 @@ local response = {}
 ---@class llmpool.http.options
 ---@field url string http:// or https://
 ---@field method? string default GET, POST with a body
----@field headers? table<string, string|number>
+---@field headers? table<string, string|number>|llmpool.http.headers
 ---@field body? string
 ---@field timeout? number|llmpool.http.timeouts a number is the total
 ---@field max_bytes? integer of the body; default 64 MiB, a stream has no limit
@@ -56,6 +56,17 @@ local response = {}
 ---@return llmpool.http.response response
 ---@nodiscard
 function http.request(options) end
+
+--- Headers that are checked once, for many requests: what a client always
+--- sends, its key for one. They cannot be changed, and show neither names nor
+--- values.
+---@class llmpool.http.headers
+
+--- Makes them of a table. Raises "bad argument" as http.request would.
+---@param headers table<string, string|number>
+---@return llmpool.http.headers
+---@nodiscard
+function http.headers(headers) end
 
 --- The next piece of a stream, at least a byte; nil at the end. With "a" all
 --- that is left, as one string. Raises as http.request does, and kind closed

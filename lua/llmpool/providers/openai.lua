@@ -170,6 +170,23 @@ end
 
 local null = json.null
 
+-- usage.openai of a usage that has the three counts; it, or raises, of others.
+local function counted(u)
+  if u == nil or u == null then return nil end
+  local prompt, completion = u.prompt_tokens, u.completion_tokens
+  local total, most = u.total_tokens, usage.MOST
+  if not (prompt and completion and total) or prompt | 0 ~= prompt
+    or completion | 0 ~= completion or total | 0 ~= total
+    or (prompt | completion | total) < 0
+    or prompt > most or completion > most or total > most then
+    return usage.openai(u)
+  end
+  local result = json.without_null(u)
+  result.prompt_tokens, result.completion_tokens = prompt | 0, completion | 0
+  result.total_tokens = total | 0
+  return result
+end
+
 --- The result of an answer as almost all are - one choice, a text and nothing
 -- else - as answer.lua would put it together, at a fifth of the cost. Of any
 -- other, and of an error, it is nil, or raises: only texts are compared with
@@ -193,7 +210,7 @@ function openai.result(body, client, provider, timings)
     return nil
   end
   return {
-    text = text, finish_reason = reason, usage = usage.openai(body.usage),
+    text = text, finish_reason = reason, usage = counted(body.usage),
     model = model, id = id, message = { role = "assistant", content = text },
     client = client, provider = provider, timings = timings, raw = nil,
   }

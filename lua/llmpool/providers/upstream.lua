@@ -102,7 +102,7 @@ local function common_of(self)
   if not known then
     local timeout = self.config.timeout
     known = {
-      headers = make_headers(self),
+      headers = require "llmpool.http".headers(make_headers(self)),
       whole = add_timeouts(request.copy(WHOLE), timeout),
       streamed = add_timeouts(request.copy(STREAMED), timeout), urls = {},
     }
