@@ -58,6 +58,25 @@ local function run(n, fn)
 end
 
 describe("slots", function()
+  -- One slot that comes back sees the end of the rest before it is due to be
+  -- seen: the others are back as well.
+  it("are all back after a rest that ended while one was lent #host", function()
+    local pool = llmpool.new()
+    pool:register_model("m", {
+      { id = "a", slots = 3, generate = function() return "fine" end },
+    })
+    local client = pool:acquire "m"
+    pool:cool_down("m", "a", 0.01)
+    local stop = llmpool.now() + 0.03
+    while llmpool.now() < stop do end
+    client:release()
+    local held = {}
+    for i = 1, 3 do held[i] = pool:acquire("m", { timeout = 0.5 }) end
+    assert.equal(3, #held)
+    for i = 1, 3 do held[i]:release() end
+    ledger.settled(pool)
+  end)
+
   it("are so many requests at once through one client", function()
     with({ llmpool.simulated { id = "a", slots = 3, latency = 1 } },
       function(pool)

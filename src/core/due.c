@@ -166,7 +166,8 @@ static int64_t end_rests(llm_model *model, int64_t now) {
   int64_t next_end = LLM_FOREVER;
   llm_idle_lock(&model->idle);
   for (llm_key *key = model->first; key != NULL; key = key->next) {
-    if (key->away == 0) continue;
+    /* a look at it, or a slot that came back, may have seen the end before */
+    if (key->away == 0 && key->resting == 0) continue;
     llm_key_refresh(key, now);
     llm_key_bring_back(key, now);
     int64_t back = llm_key_back_ns(key);
