@@ -4,9 +4,10 @@
 **
 **   contention [--rounds N] [--seconds S]
 **
-** For each load, the subjects take turns, S seconds each. Of a turn are told
-** the leases a second and the 99th percentile of the wait for one. The last
-** load holds for no time at all: the price of a hand-over alone.
+** For each load, the subjects take turns, S seconds each, in another order each
+** round. Of a turn are told the leases a second and the 99th percentile of the
+** wait for one. The last load holds for no time at all: the price of a hand-over
+** alone.
 */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -133,9 +134,11 @@ static void run(const subject *s, const load *l, int round, double seconds) {
 int main(int argc, char **argv) {
   int rounds = (int)bench_option(argc, argv, "--rounds", 5);
   double seconds = bench_option(argc, argv, "--seconds", 1);
+  int n = 0;
+  while (subjects[n]) n++;
   for (int round = 0; round < rounds; round++)
     for (size_t l = 0; l < sizeof loads / sizeof *loads; l++)
-      for (int i = 0; subjects[i]; i++)
-        run(subjects[i], &loads[l], round, seconds);
+      for (int i = 0; i < n; i++) /* each is first, and last, equally often */
+        run(subjects[(round + i) % n], &loads[l], round, seconds);
   return 0;
 }
