@@ -320,8 +320,10 @@ specs() {
 timed='spec/providers/\|spec/http' # timeouts against a server's answers
 
 # timed_beside TIMED OTHERS: one of TIMED at a time, beside OTHERS. They wait
-# more than they compute, so that they fill the whole time of the stage.
+# more than they compute, so that they fill the whole time of the stage, and
+# count as no job.
 timed_beside() {
+  jobs=$((processors + 1))
   others=$2
   # shellcheck disable=SC2086 # a list of words
   set -- $1
