@@ -317,13 +317,15 @@ specs() {
   fi
   finish_files
 }
-timed='spec/providers/\|spec/http' # timeouts against a server's answers
+# those with timeouts against a server's answers
+timed='spec/http_\(spec\|failures\|stream\|tls\)'
+timed="$timed\|spec/providers/\(cancel\|effects\|faults\|load\|stream\)"
 
 # timed_beside TIMED OTHERS: one of TIMED at a time, beside OTHERS. They wait
 # more than they compute, so that they fill the whole time of the stage, and
 # count as no job.
 timed_beside() {
-  jobs=$((processors + 1))
+  jobs=$((processors + 2))
   others=$2
   # shellcheck disable=SC2086 # a list of words
   set -- $1

@@ -217,11 +217,13 @@ describe("llmpool sim:", function()
 
   it("stops in order when it is interrupted", function()
     host.expect { files = { ["long.lua"] = [[
+      io.open("begun", "w"):close()
       return require "llmpool.scenario" { duration = 1e9,
         models = { m = { clients = { { id = "a", latency = 0.001 } } } },
         traffic = { "poisson", rate = 100 } }]] },
       sh = [["$LUA" sim long.lua >out.txt 2>err.txt &
-        sleep 0.7; kill -INT $!; wait $!; echo $?
+        until [ -e begun ]; do sleep 0.02; done
+        sleep 0.2; kill -INT $!; wait $!; echo $?
         grep -c interrupted err.txt]],
       ended = "exit 0", out = "130\n1\n" }
   end)
