@@ -1,7 +1,8 @@
 /*
 ** curl_multi.c - the peer of the HTTP benchmarks: libcurl's own multi loop in
-** C. It sends what llmpool's provider sends, each request set up on a handle
-** that was used before, and keeps the answer, of which it reads nothing.
+** C. It sends what llmpool's provider sends, header by header, each request set
+** up on a handle that was used before, and keeps the answer, of which it reads
+** nothing.
 **
 **   curl_multi generate URL REQUESTS IN_FLIGHT ROUND
 **   curl_multi streams URL STREAMS PACE_US ROUND
@@ -73,6 +74,7 @@ static void begin(request *r, const char *url, const char *body) {
   r->headers = make_headers();
   curl_easy_setopt(r->easy, CURLOPT_URL, url);
   curl_easy_setopt(r->easy, CURLOPT_HTTPHEADER, r->headers);
+  curl_easy_setopt(r->easy, CURLOPT_ACCEPT_ENCODING, "gzip, deflate");
   curl_easy_setopt(r->easy, CURLOPT_COPYPOSTFIELDS, body);
   curl_easy_setopt(r->easy, CURLOPT_WRITEFUNCTION, on_data);
   curl_easy_setopt(r->easy, CURLOPT_WRITEDATA, r);

@@ -58,11 +58,20 @@ void multi_check(Multi *m) {
   m->curl = NULL;
 }
 
+int64_t multi_now(Multi *m) {
+  if (!m->in_turn) return m->api->now_ns(m->worker);
+  if (m->turn_ns == 0) m->turn_ns = m->api->now_ns(m->worker);
+  return m->turn_ns;
+}
+
 static void act(Multi *m, curl_socket_t fd, int events) {
   int running;
   if (m->curl == NULL) return;
+  m->in_turn = true;
+  m->turn_ns = 0;
   if (curl_multi_socket_action(m->curl, fd, events, &running) != CURLM_OK)
     m->broken = true;
+  m->in_turn = false;
 }
 
 /* ---- curl's timer ------------------------------------------------------ */

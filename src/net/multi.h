@@ -41,6 +41,8 @@ struct Multi {
   unsigned spare_count;
   unsigned awaited; /* live ones that something is to come of */
   char *ca_file;    /* of the environment, or NULL */
+  int64_t turn_ns;  /* when curl's present turn was; 0: nobody has asked yet */
+  bool in_turn;     /* curl has one */
   bool no_proxy;    /* the environment names none */
   bool broken;      /* a socket could not be watched */
 };
@@ -49,6 +51,10 @@ struct Multi {
 Multi *multi_new(const llmpool_api *api, struct Worker *worker);
 /* Ends every transfer, closes every connection. */
 void multi_free(Multi *multi);
+
+/* The monotonic clock; in curl's turn, which ends soon, as it was when first
+** asked: reading it for every callback would cost more than most of them do. */
+int64_t multi_now(Multi *multi);
 
 /* A transfer joins: false if curl refuses. It leaves; when it was not done its
 ** connection is closed, or the HTTP/2 stream reset. */

@@ -21,9 +21,7 @@ enum {
 #define DRAIN_NS INT64_C(30000000000)
 #define FOREVER INT64_MAX
 
-static int64_t now(const Transfer *t) {
-  return t->multi->api->now_ns(t->multi->worker);
-}
+static int64_t now(const Transfer *t) { return multi_now(t->multi); }
 
 static int64_t after(int64_t from, int64_t span) {
   return span >= FOREVER - from ? FOREVER : from + span;
@@ -65,7 +63,8 @@ static int64_t next_due(const Transfer *t, Fault *fault) {
   return total;
 }
 
-/* The wait has changed. A timer that fires early does no harm. */
+/* The wait has changed. A timer that fires early does no harm, so one that is
+** set already is left as it is where it can be. */
 static bool set_timer(Transfer *t) {
   Fault fault;
   const llmpool_api *api = t->multi->api;
@@ -74,6 +73,7 @@ static bool set_timer(Transfer *t) {
     api->timer_stop(t->multi->worker, &t->timer);
     return true;
   }
+  if (t->timer.place != 0 && t->timer.due_ns <= due) return true;
   return api->timer_start(t->multi->worker, &t->timer, due);
 }
 
@@ -299,8 +299,8 @@ Transfer *transfer_take(Multi *m, Transfer **owner) {
   return t;
 }
 
-static bool start(Transfer *t) {
-  t->began = now(t);
+static bool start(Transfer *t, int64_t began) {
+  t->began = began;
   if (!set_timer(t) || !multi_add(t->multi, t)) return false;
   await(t, true);
   return true;
@@ -309,7 +309,7 @@ static bool start(Transfer *t) {
 bool transfer_start(Transfer *t) {
   t->started = now(t);
   t->turned_away = 0;
-  return start(t);
+  return start(t, t->started);
 }
 
 bool transfer_again(Transfer *t) {
@@ -317,7 +317,7 @@ bool transfer_again(Transfer *t) {
   reset(t);
   bytes_clear(&t->head, KEPT_BYTES);
   bytes_clear(&t->body, KEPT_BYTES);
-  return start(t);
+  return start(t, now(t));
 }
 
 /* ---- reading ----------------------------------------------------------- */
