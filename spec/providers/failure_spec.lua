@@ -323,7 +323,8 @@ describe("retry_at", function()
             detail("RetryInfo", { retryDelay = value }) }))
       end
     end
-    assert.is_true(os.clock() - began < 0.5, os.clock() - began)
+    -- 0.1 s; 0.6 under ThreadSanitizer; what it once took grew with the square
+    assert.is_true(os.clock() - began < 10, os.clock() - began)
   end)
 
   it("is said in the message", function()
@@ -419,7 +420,8 @@ describe("keys in messages", function()
         assert.is_true(#(err.provider_code or "") <= 200)
       end
     end
-    assert.is_true(os.clock() - began < 0.5, os.clock() - began)
+    -- 0.1 s; 0.6 under ThreadSanitizer; what it once took grew with the square
+    assert.is_true(os.clock() - began < 10, os.clock() - began)
   end)
 
   it("do not come by the type or the code either", function()
