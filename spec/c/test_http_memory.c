@@ -27,59 +27,19 @@
 #include <lua.h>
 #include <lualib.h>
 
+#include "ending_memory.h"
 #include "http.h"
 
 int luaopen_llmpool(lua_State *L);
 
 /* ---- memory that ends -------------------------------------------------- */
 
-typedef struct Memory {
-  bool armed;
-  long left; /* allocations until it ends */
-} Memory;
-
-/* The server allocates nothing: only the test's own thread looks at these. */
-static Memory lua_memory, c_memory;
-
-/* Ended, it stays so until it is disarmed: a second try fails too. */
-static bool is_out(Memory *memory) {
-  return memory->armed && memory->left-- <= 0;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *block, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *block, size_t size);
 char *__wrap_strdup(const char *text);
-
-void *__wrap_malloc(size_t size) {
-  return is_out(&c_memory) ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size) {
-  return is_out(&c_memory) ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *block, size_t size) {
-  return is_out(&c_memory) ? NULL : __real_realloc(block, size);
-}
 
 char *__wrap_strdup(const char *text) {
   size_t size = strlen(text) + 1;
   char *copy = __wrap_malloc(size);
   return copy ? memcpy(copy, text, size) : NULL;
-}
-
-static void *allocate(void *ud, void *block, size_t old, size_t size) {
-  (void)ud;
-  (void)old;
-  if (size == 0) {
-    free(block);
-    return NULL;
-  }
-  return is_out(&lua_memory) ? NULL : __real_realloc(block, size);
 }
 
 /* ---- the server -------------------------------------------------------- */

@@ -5,9 +5,8 @@
 ** again, and the ledger is closed each time. Under AddressSanitizer nothing has
 ** leaked at the end.
 **
-** One idea: a countdown while it is armed, for Lua's allocator or for the
-** malloc of our own C (the linker's --wrap). A failed attempt leaves the state
-** usable, so the same state is tried again and again.
+** One idea: a failed attempt leaves the state usable, so the same state is tried
+** again and again, with the memory of ending_memory.h.
 */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,48 +21,9 @@
 #include <lua.h>
 #include <lualib.h>
 
+#include "ending_memory.h"
+
 int luaopen_llmpool(lua_State *L);
-
-typedef struct Memory { /* threads have part in it */
-  _Atomic bool armed;
-  _Atomic long left; /* allocations until it ends */
-} Memory;
-
-static Memory lua_memory, c_memory;
-
-static bool is_out(Memory *memory) {
-  return memory->armed && memory->left-- <= 0;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *block, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *block, size_t size);
-
-void *__wrap_malloc(size_t size) {
-  return is_out(&c_memory) ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size) {
-  return is_out(&c_memory) ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *block, size_t size) {
-  return is_out(&c_memory) ? NULL : __real_realloc(block, size);
-}
-
-static void *allocate(void *ud, void *block, size_t old, size_t size) {
-  (void)ud;
-  (void)old;
-  if (size == 0) {
-    free(block);
-    return NULL;
-  }
-  /* an emergency collection has been tried when it asks a second time */
-  return is_out(&lua_memory) ? NULL : __real_realloc(block, size);
-}
 
 static const char setup_code[] =
     "plain = function(_, request) return 'a' .. request end\n"
