@@ -23,27 +23,14 @@ enum { VIEW = 1, MODEL, REQUEST, ASK, HOLDER, BEGAN, TELLS, HANDLER };
 
 /* ---- which attempts ---------------------------------------------------- */
 
-/* A model that this state has asked for before, and that has no hooks. */
-static llm_model *find_model(lua_State *L, const LuaPool *pool) {
-  const void *key = lua_topointer(L, MODEL);
-  for (uint32_t i = pool->known_count; i-- > 0;) {
-    llm_model *model = pool->known[i].model;
-    if (pool->known[i].key != key) continue;
-    const ModelInfo *info = llm_model_user(model);
-    return info->on_lend || info->on_return || llm_model_is_closed(model)
-               ? NULL
-               : model;
-  }
-  return NULL;
-}
-
 static llm_model *plain_model(lua_State *L, const Binding *b) {
   const View *view = lua_touserdata(L, VIEW);
   const LuaPool *pool = view->pool;
   if (b->trace_leaks || pool->pool == NULL || pool->world != b->worker->world ||
       !is_own_ground(L, b->worker, b->worker->current))
     return NULL;
-  return find_model(L, pool);
+  llm_model *model = find_hookless(L, pool, MODEL);
+  return model && !llm_model_is_closed(model) ? model : NULL;
 }
 
 /* ---- the end ----------------------------------------------------------- */

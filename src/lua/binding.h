@@ -121,6 +121,21 @@ typedef struct ModelInfo {
   bool on_lend, on_return;
 } ModelInfo;
 
+/* The model named at `index`, if this state has asked for it before and it has
+** no hooks; else NULL. Of the known ones of a name only the youngest counts:
+** the older ones were unregistered. */
+static inline llm_model *find_hookless(lua_State *L, const LuaPool *pool,
+                                       int index) {
+  const void *key = lua_topointer(L, index);
+  for (uint32_t i = pool->known_count; i-- > 0;) {
+    llm_model *model = pool->known[i].model;
+    if (pool->known[i].key != key) continue;
+    const ModelInfo *info = llm_model_user(model);
+    return info->on_lend || info->on_return ? NULL : model;
+  }
+  return NULL;
+}
+
 /* A client's spec: packed for every state, or a value of one state's. */
 typedef struct LuaSpec {
   Value *packed;

@@ -28,28 +28,14 @@ bool is_own_ground(lua_State *L, const Worker *worker, const Task *task) {
   return !task->cancelled && (task->scope == NULL || !task_is_cancelled(task));
 }
 
-/* A model that this state has asked for before and that needs no hooks. The
-** youngest of its name comes first: older ones were unregistered. */
-static llm_model *find_model(lua_State *L, const LuaPool *pool) {
-  const void *key = lua_topointer(L, MODEL);
-  for (uint32_t i = pool->known_count; i-- > 0;) {
-    llm_model *model = pool->known[i].model;
-    if (pool->known[i].key != key) continue;
-    const ModelInfo *info = llm_model_user(model);
-    return !info->on_lend && !info->on_return && llm_model_may_lend(model)
-               ? model
-               : NULL;
-  }
-  return NULL;
-}
-
 /* The model that may be asked without further checks, or NULL. */
 static llm_model *plain_model(lua_State *L, const Binding *b) {
   const LuaPool *pool = lua_touserdata(L, POOL);
   if (pool == NULL || pool != b->recent || pool->world != b->worker->world ||
       !is_own_ground(L, b->worker, b->worker->current))
     return NULL;
-  return find_model(L, pool);
+  llm_model *model = find_hookless(L, pool, MODEL);
+  return model && llm_model_may_lend(model) ? model : NULL;
 }
 
 /* ---- get_client -------------------------------------------------------- */
