@@ -265,16 +265,15 @@ wanted() {
   return 1
 }
 
-# c_programs BUILD TITLE KIND GLOB ARGUMENT...: the programs made from these
-# sources (not what happens to lie in the build directory).
+# c_programs BUILD KIND GLOB ARGUMENT...: the programs made from these sources
+# (not what happens to lie in the build directory).
 c_programs() {
-  preset=$1
-  begin "$2 ($1)"
   times_of "$1"
-  kind_of_program=$3
+  preset=$1
+  kind_of_program=$2
   # shellcheck disable=SC2086 # a pattern
-  sources=$(printf '%s\n' $4 | longest_first)
-  shift 4
+  sources=$(printf '%s\n' $3 | longest_first)
+  shift 3
   for source in $sources; do
     [ -e "$source" ] && wanted "$source" || continue
     program=${source##*/}
@@ -282,29 +281,28 @@ c_programs() {
     # shellcheck disable=SC2086 # nothing or two words
     run_file "$source" "$kind_of_program" 300 $launcher "$program" "$@"
   done
+}
+
+c_tests() { c_programs "$1" cmocka "$c_tests"; }
+
+stress() {
+  begin "stress, seed $seed ($1)"
+  jobs=1 # they take their own time
+  c_programs "$1" exit "spec/c/stress_*.c" --seconds 2 --seed "$seed"
   finish_files
 }
 
-c_tests() { c_programs "$1" "C tests" cmocka "$c_tests"; }
-
-stress() {
-  jobs=1 # they take their own time
-  c_programs "$1" "stress, seed $seed" exit "spec/c/stress_*.c" \
-    --seconds 2 --seed "$seed"
-}
-
-# specs BUILD INTERPRETER TITLE TAGS SPEC...: busted in that interpreter,
-# without what is tagged with one of TAGS; a process for each file.
+# specs BUILD INTERPRETER TAGS SPEC...: busted in that interpreter, without what
+# is tagged with one of TAGS; a process for each file.
 specs() {
-  begin "$3"
   times_of "$1"
   export LLMPOOL="build/$1/llmpool" LLMPOOL_BUILD="build/$1"
   export LLMPOOL_CPATH="build/$1/?.so"
   interpreter=$2
-  tags=$4
+  tags=$3
   # sanitizers take all the time there is from who times a server's answers
   [ "$1" = ci ] && beside=1 || beside=
-  shift 4
+  shift 3
   files=$(find "$@" -name '*_spec.lua' | longest_first)
   others=$(echo "$files" | grep -v "$timed")
   if [ "$beside" ]; then
@@ -315,7 +313,6 @@ specs() {
     jobs=1
     for file in $(echo "$files" | grep "$timed"); do busted_on "$file"; done
   fi
-  finish_files
 }
 # those with timeouts against a server's answers
 timed='spec/http_\(spec\|failures\|stream\|tls\)'
@@ -411,33 +408,39 @@ specs_for() {
     find spec/host -name '*_spec.lua' ! -name 'signal_spec.lua' | sort
 }
 
-# Whether there is a build to go on with.
+# C tests and specs in one stage: the longest of the one wait, while the others
+# compute. Whether there is a build to go on with.
 plain() {
   build ci || return
   launcher=
+  begin "C tests, specs (ci)"
   [ -z "$c_tests" ] || c_tests ci
   # shellcheck disable=SC2086 # a list of words
-  [ -z "$specs" ] ||
-    specs ci build/ci/llmpool "specs (llmpool)" "readme,lint$slow" $specs
+  [ -z "$specs" ] || specs ci build/ci/llmpool "readme,lint$slow" $specs
+  finish_files
   return 0
 }
 
 more_of_plain() {
   launcher=
+  begin "specs (lua5.4)"
   # shellcheck disable=SC2046 # a list of words
-  specs ci lua5.4 "specs (lua5.4)" readme,lint,once,host,slow \
-    $(shared_specs)
+  specs ci lua5.4 readme,lint,once,host,slow $(shared_specs)
+  finish_files
   stress ci
 }
 
 sanitized() {
   build "$1" || return
   launcher_for "$1"
+  begin "C tests ($1)"
   c_tests "$1"
-  stress "$1" 3
+  finish_files
+  stress "$1"
+  begin "specs ($1)"
   # shellcheck disable=SC2046 # a list of words
-  specs "$1" "build/$1/llmpool" "specs (llmpool, $1)" readme,lint,once,slow \
-    $(shared_specs)
+  specs "$1" "build/$1/llmpool" readme,lint,once,slow $(shared_specs)
+  finish_files
 }
 
 if [ -n "$quick" ]; then
