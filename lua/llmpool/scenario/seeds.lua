@@ -48,13 +48,14 @@ local function pieces(work, count, size)
 end
 
 -- One of the hands: takes a piece after the other until one has failed. They
--- are handed out in order, so the first failure is that of the lowest seed.
+-- are handed out in order, so the first failure is that of the lowest seed. It
+-- waits for its thread itself: Ctrl-C in a task between the two, not joined
+-- yet, would be told as that task's failure.
 local function hand(self)
   return function()
     local piece = self.next()
     while piece and not self.failure do
-      local thread = require "llmpool".thread(run_piece, piece)
-      local done = thread:join()
+      local done = native.thread_wait(native.thread_start(run_piece, piece))
       for i, report in ipairs(done.reports) do
         self.reports[piece.offset + i] = report
       end
