@@ -144,6 +144,25 @@ describe("a model", function()
     assert.is_nil((pool:acquire("m", { timeout = 1 })))
     ledger.closed(pool)
   end))
+
+  it("has no limit but its clients until it is given one", simulated(function()
+    local pool = surface.pool({}, "a", "b")
+    assert.equal(math.huge, pool:stats("m").limit)
+    pool:limit("m", 1)
+    pool:limit("m", math.huge)
+    assert.equal(math.huge, pool:stats("m").limit)
+    local one <close> = pool:acquire "m" -- luacheck: ignore
+    local two <close> = pool:acquire("m", { timeout = 0 })
+    assert.equal("b", two.id)
+    for _, wrong in ipairs { -1, 0.5, 0 / 0, -math.huge, 1 << 32 } do
+      local _, message = pcall(function() pool:limit("m", wrong) end)
+      assert.matches("bad argument #2 to 'limit'", message)
+    end
+    local _, message = pcall(function() pool:limit "m" end)
+    assert.matches("bad argument #2 to 'limit' %(number expected, got no value",
+      message)
+    ledger.closed(pool)
+  end))
 end)
 
 describe("a client", function()

@@ -145,3 +145,70 @@ describe("what a script holds of errors", function()
     assert.equal(llmpool, require "llmpool")
   end)
 end)
+
+-- Every number that comes out is annotated, and every annotated one comes out:
+-- what is optional in one of the cases, all else in each.
+describe("the annotations of statistics", function()
+  local _, _, classes = require "llmpool.annotations".all()
+  local seen = {}
+
+  local function check(class, t)
+    local known = {}
+    for _, name in ipairs(class == "llmpool.registered_client"
+      and { "llmpool.client_stats", class } or { class }) do
+      for _, field in ipairs(classes[name].fields) do
+        known[field.name] = field
+      end
+    end
+    for name, field in pairs(known) do
+      local value = t[name]
+      assert.is_true(value ~= nil or field.optional, class .. "." .. name)
+      if value ~= nil then
+        seen[class .. "." .. name] = true
+        local type = field.type == "integer" and math.type(value) or type(value)
+        assert.is_true(field.type:find(type, 1, true) ~= nil
+          or type == "table" or field.type:find('"', 1, true) ~= nil,
+          ("%s.%s is %s"):format(class, name, type))
+        if class == "llmpool.stats" and field.type == "llmpool.times" then
+          check("llmpool.times", value)
+        end
+      end
+    end
+    for name in pairs(t) do assert.truthy(known[name], class .. "." .. name) end
+  end
+
+  local function check_pool(pool)
+    local stats = pool:stats "m"
+    check("llmpool.stats", stats)
+    for _, client in ipairs(stats.clients) do
+      check("llmpool.client_stats", client)
+    end
+    for _, client in ipairs(pool:clients "m") do
+      check("llmpool.registered_client", client)
+    end
+  end
+
+  it("are of what comes out", simulated(function()
+    local pool = llmpool.new()
+    pool:register_model("m", {
+      llmpool.simulated { id = "a", rpm = 60, tpm = 1e4, rpm_burst = 2,
+        tpm_burst = 1e3, breaker = true, price = { input = 1 }, latency = 1 },
+      llmpool.simulated { id = "b", failure_rate = 1 },
+    })
+    check_pool(pool)
+    pool:generate("m", "q", { prefer = "a" })
+    pcall(pool.generate, pool, "m", "q", { prefer = "b" })
+    pool:cool_down("m", "b", 60)
+    local held <close> = pool:acquire "m" -- luacheck: ignore
+    local waiter = llmpool.spawn(pool.acquire, pool, "m", { timeout = 2 })
+    llmpool.sleep(1)
+    check_pool(pool)
+    waiter:join()
+    for _, class in ipairs { "llmpool.times", "llmpool.stats",
+      "llmpool.client_stats", "llmpool.registered_client" } do
+      for _, field in ipairs(classes[class].fields) do
+        assert.truthy(seen[class .. "." .. field.name], field.name)
+      end
+    end
+  end))
+end)

@@ -40,7 +40,7 @@ describe("a view", function()
     assert.same({ 3, 0, 0, 0, 3, 3 },
       { m.free, m.lent, m.waiting, m.resting, m.size, m.slots })
     assert.equal("m", m.name)
-    assert.is_false(m.paused)
+    assert.same({ false, math.huge }, { m.paused, m.limit })
     local held <close> = pool:acquire "m" -- luacheck: ignore
     assert.equal(3, m.free)
     native.view_begin(view)

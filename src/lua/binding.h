@@ -309,6 +309,10 @@ int misused(lua_State *L, int argument, const char *message);
 int mistyped(lua_State *L, int argument, int index, const char *wanted);
 int misled(lua_State *L, const char *message);
 
+/* stats.c */
+/* Pushes how many a model lends at once; without a limit it is infinite. */
+void push_limit(lua_State *L, uint32_t limit);
+
 /* pool.c */
 void pools_open(lua_State *L, Binding *binding);
 LuaPool *check_pool(lua_State *L, int index);

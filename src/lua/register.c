@@ -8,6 +8,7 @@
 */
 #include "binding.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -449,12 +450,14 @@ static int m_pause(lua_State *L) { return each_model(L, llm_model_pause); }
 static int m_resume(lua_State *L) { return each_model(L, llm_model_resume); }
 static int m_renew(lua_State *L) { return each_model(L, llm_model_renew); }
 
-/* Lends at most n clients of the model at a time. */
+/* Lends at most n clients of the model at a time; infinite: all there are. */
 static int m_limit(lua_State *L) {
   llm_model *model = check_model(L, check_pool(L, 1), 2);
+  if (luaL_checknumber(L, 3) == HUGE_VAL)
+    return finish(L, llm_model_limit(model, UINT32_MAX), model);
   lua_Integer n = luaL_checkinteger(L, 3);
-  luaL_argcheck(L, n >= 0 && n <= UINT32_MAX, 3,
-                "a count, 0 or more, expected");
+  luaL_argcheck(L, n >= 0 && n < UINT32_MAX, 3,
+                "a count, 0 or more, or math.huge, expected");
   return finish(L, llm_model_limit(model, (uint32_t)n), model);
 }
 

@@ -6,6 +6,7 @@
 */
 #include "binding.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "../runtime/errors.h"
@@ -31,6 +32,13 @@ static void set_summary(lua_State *L, const char *name, const llm_summary *s) {
   set_seconds(L, "max", s->max_ns);
   set_seconds(L, "mean", s->mean_ns);
   lua_setfield(L, -2, name);
+}
+
+void push_limit(lua_State *L, uint32_t limit) {
+  if (limit == UINT32_MAX)
+    lua_pushnumber(L, HUGE_VAL);
+  else
+    lua_pushinteger(L, limit);
 }
 
 static void set_counts(lua_State *L, const llm_stats *s) {
@@ -60,14 +68,13 @@ static void set_counts(lua_State *L, const llm_stats *s) {
                 {"resting", s->resting},
                 {"vacant", s->vacant},
                 {"waiting", s->waiting},
-                {"limit", s->limit},
                 {"max_waiting_seen", s->max_waiting_seen}};
   for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
     set_integer(L, counts[i].name, counts[i].value);
 }
 
-/* Into the table on the top. */
-static void push_limits(lua_State *L, const llm_client_stats *c) {
+/* What a client's limits leave, into the table on the top. */
+static void set_limits(lua_State *L, const llm_client_stats *c) {
   if (c->rpm > 0) {
     lua_pushnumber(L, c->rpm_left);
     lua_setfield(L, -2, "rpm_left");
@@ -105,7 +112,7 @@ static void push_client_stats(lua_State *L, const llm_client_stats *c) {
   set_integer(L, "lent", c->lent);
   if (c->held_ns > 0) set_seconds(L, "held", c->held_ns);
   if (c->rest_until_ns > 0) set_seconds(L, "rest_until", c->rest_until_ns);
-  push_limits(L, c);
+  set_limits(L, c);
   if (c->last_error[0] != '\0') {
     lua_pushstring(L, c->last_error);
     lua_setfield(L, -2, "last_error");
@@ -136,6 +143,8 @@ static void push_model_stats(lua_State *L, llm_model *model) {
     set_seconds(L, "earliest_rest", stats.earliest_rest_ns);
   set_summary(L, "wait", &stats.wait);
   set_summary(L, "hold", &stats.hold);
+  push_limit(L, stats.limit);
+  lua_setfield(L, -2, "limit");
   lua_pushboolean(L, stats.paused);
   lua_setfield(L, -2, "paused");
   push_clients(L, model);

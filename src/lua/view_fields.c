@@ -242,7 +242,7 @@ static int push_model_field(lua_State *L, ModelView *model, int field) {
   case MODEL_LENT_FIELD: lua_pushinteger(L, total->lent); break;
   case MODEL_WAITING_FIELD: lua_pushinteger(L, total->waiting); break;
   case MODEL_RESTING_FIELD: lua_pushinteger(L, total->resting); break;
-  case MODEL_LIMIT_FIELD: lua_pushinteger(L, total->limit); break;
+  case MODEL_LIMIT_FIELD: push_limit(L, total->limit); break;
   case MODEL_SIZE_FIELD: lua_pushinteger(L, model->count); break;
   case MODEL_SLOTS_FIELD: lua_pushinteger(L, total->capacity); break;
   case MODEL_OPEN_FIELD: lua_pushinteger(L, total->open); break;

@@ -1,7 +1,7 @@
 ---@meta _
 
 -- Annotations of what a client is besides its provider: slots, limits, breaker,
--- price, weight, tags; and of what a pool says of it. Never executed.
+-- price, weight, tags. Never executed.
 
 --- When failures take a client out of use for a while.
 ---@class llmpool.breaker
@@ -33,13 +33,6 @@
 
 ---@class llmpool.pool
 local pool = {}
-
---- The clients of a model, in order of registration, each with the fields that
---- it was registered with, and what pool:stats says of it.
----@param model string
----@return table[] clients tables with id, provider, slots, rpm, tpm, breaker,
---- price, weight, tags, state, acquired, returned, ...
-function pool:clients(model) end
 
 --- Takes a client out of service until it is replaced, or for so long. When no
 --- client of the model can ever serve, those who wait get kind

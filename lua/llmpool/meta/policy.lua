@@ -117,7 +117,7 @@ function view:note(model, client, score, why) end
 ---@field lent integer
 ---@field waiting integer callers in line
 ---@field resting integer
----@field limit integer
+---@field limit number how many are lent at once at most; math.huge: all
 ---@field size integer clients
 ---@field slots integer what could be lent at once
 ---@field open integer clients that have a free slot

@@ -170,12 +170,6 @@ function pool:generate(model, request, options) end
 ---@return string[]
 function pool:models() end
 
---- What a model has done and holds now: counts, times in seconds, and a list
---- of its clients. Without a model: {models = {name -> that}}.
----@param model? string
----@return table
-function pool:stats(model) end
-
 --- Shows the pool on the terminal, anew in its place, until a key is pressed;
 --- where there is no terminal, once.
 ---@async
@@ -209,7 +203,7 @@ function pool:renew(model) end
 
 --- Lends no more clients of the model at once than that.
 ---@param model string
----@param limit integer 0 or more
+---@param limit number a count, 0 or more; math.huge, the default: all there are
 function pool:limit(model, limit) end
 
 --- Lets a client rest: it is not lent for that time.
