@@ -209,7 +209,7 @@ table_of("clients that come and go", {
   { pool.resume, pool, "n", 'no model "n"; there is "m"' },
   { pool.renew, pool, "n", 'no model "n"; there is "m"' },
   { pool.limit, pool, "m", "number expected, got no value" },
-  { pool.limit, pool, "m", -1, "a count, 0 or more, expected" },
+  { pool.limit, pool, "m", -1, "a count, 0 or more, or math.huge, expected" },
   { pool.stats, pool, "n", 'no model "n"; there is "m"' },
   { pool.stats, pool, 5, "a model's name expected, got number" },
   { pool.stats, 1, "pool expected, got number" },

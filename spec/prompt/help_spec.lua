@@ -62,6 +62,18 @@ describe("help", function()
     assert.same("no help on a nil", (select(2, text(nil))))
   end)
 
+  it("has names in a column, types and texts beside it", function()
+    assert.matches("\n  acquired %+%(integer%) leases that began\n" ..
+      "  returned %+%(integer%) leases that ended\n",
+      (text "llmpool.stats":gsub("  +%(", " +(")))
+    local stats = text "llmpool.stats"
+    assert.equal(stats:find "%(integer%) leases that began"
+      - stats:find "  acquired ", stats:find "%(integer%) leases that ended"
+      - stats:find "  returned ")
+    assert.matches("\n  model     %(string.-\n  callback  %(fun",
+      text "pool:get_client")
+  end)
+
   it("keeps to the width", function()
     for line in (help.text(40, "pool:get_client") .. "\n"):gmatch "(.-)\n" do
       assert.is_true(#line <= 46, line) -- a type may be one long word

@@ -11,17 +11,18 @@ local help = {}
 
 -- ---- text ------------------------------------------------------------------
 
-local function wrap(text, width, margin)
-  local lines, line = {}, nil
+-- `head` stands before the first line in the margin's place.
+local function wrap(text, width, margin, head)
+  local lines, line = {}, head or margin
+  local begun = false
   for word in text:gmatch "%S+" do
-    if line and #line + 1 + #word + #margin <= width then
-      line = line .. " " .. word
-    else
-      if line then lines[#lines + 1] = margin .. line end
-      line = word
+    if begun and #line + 1 + #word > width then
+      lines[#lines + 1], line, begun = line, margin, false
     end
+    line = begun and line .. " " .. word or line .. word
+    begun = true
   end
-  if line then lines[#lines + 1] = margin .. line end
+  if begun or head then lines[#lines + 1] = line end
   return table.concat(lines, "\n")
 end
 
@@ -32,17 +33,34 @@ end
 
 -- ---- one function, one class -----------------------------------------------
 
-local function value_words(item, width)
+-- Names in a column, and beside each its type and what it is. Rows are
+-- {name, type, text}.
+local function entries(rows, width)
+  local column = 0
+  for _, row in ipairs(rows) do column = math.max(column, #row[1]) end
+  column = math.min(column, width // 4)
   local lines = {}
-  for _, param in ipairs(item.params) do
-    lines[#lines + 1] = wrap(("%s%s  %s  %s"):format(param.name,
-      param.optional and "?" or "", param.type, param.text), width, "  ")
-  end
-  for _, value in ipairs(item.returns) do
-    lines[#lines + 1] = wrap(("-> %s  %s  %s"):format(value.name or "",
-      value.type, value.text), width, "  ")
+  for i, row in ipairs(rows) do
+    local name = row[1] .. (" "):rep(column - #row[1])
+    lines[i] = wrap(("(%s) %s"):format(row[2], row[3]), width,
+      (" "):rep(column + 4), "  " .. name .. "  ")
   end
   return table.concat(lines, "\n")
+end
+
+-- Of a parameter or a field.
+local function row_of(value)
+  return { value.name .. (value.optional and "?" or ""), value.type,
+           value.text }
+end
+
+local function value_words(item, width)
+  local rows = {}
+  for _, param in ipairs(item.params) do rows[#rows + 1] = row_of(param) end
+  for _, value in ipairs(item.returns) do
+    rows[#rows + 1] = { "-> " .. (value.name or ""), value.type, value.text }
+  end
+  return entries(rows, width)
 end
 
 local function function_text(item, width)
@@ -65,10 +83,10 @@ end
 
 local function class_text(item, width)
   local lines = { item.name, wrap(item.text, width, "  ") }
-  if #item.fields > 0 then lines[#lines + 1] = "\nFields:" end
-  for _, field in ipairs(item.fields) do
-    lines[#lines + 1] = wrap(("%s%s  %s  %s"):format(field.name,
-      field.optional and "?" or "", field.type, field.text), width, "  ")
+  if #item.fields > 0 then
+    local rows = {}
+    for i, field in ipairs(item.fields) do rows[i] = row_of(field) end
+    lines[#lines + 1] = "\nFields:\n" .. entries(rows, width)
   end
   local members = members_of(item.name)
   if #members > 0 then lines[#lines + 1] = "\nFunctions:" end
