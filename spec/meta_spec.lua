@@ -3,6 +3,8 @@
 
 local llmpool = require "llmpool"
 local annotations = require "llmpool.annotations"
+local part = require "llmpool.policy.part"
+local policy = require "llmpool.policy"
 
 local items, functions = annotations.all()
 
@@ -40,6 +42,11 @@ local function public()
       local ok, module = pcall(require, item.name)
       if ok and type(module) == "table" then classes[item.name] = module end
     end
+  end
+  for _, name in ipairs(policy.names) do -- modules that are functions
+    local class, module = "llmpool.policy", require("llmpool.policy." .. name)
+    classes[class] = classes[class] or {}
+    if type(module) == "function" then classes[class][name] = module end
   end
   return classes
 end
@@ -125,23 +132,80 @@ describe("the annotations", function()
 
   -- lua-language-server takes the module's type from what the file returns.
   it("are what their modules bring", function()
-    local embedded = require "llmpool.embedded"
     local found, seen = {}, 0
-    for _, name in ipairs(embedded.names()) do
-      local text = name:find "^llmpool%.meta%." and embedded.text(name)
-      local module = text and text:match "^%-%-%-@meta ([%w_.]+)"
-      if module and module ~= "_" then
+    for _, file in ipairs(annotations.files()) do
+      local name, text = file[1], file[2]
+      local module = annotations.module_of(text)
+      local returned = text:match "\nreturn ([%w_]+)\n$"
+      if module and type(require(module)) == "function" then
         seen = seen + 1
-        local class = "%-%-%-@class " .. module:gsub("%.", "%%.") .. "\n"
-        local returned = text:match "\nreturn ([%w_]+)\n$"
-        if not returned or not text:match(class .. "[^\n]*\n*[^\n]*local "
-           .. returned .. " = {}") then
+        if not text:find("local function " .. (returned or "?") .. "(", 1, true)
+          then
+          found[#found + 1] = name .. ": return the function " .. module
+        end
+      elseif module then
+        seen = seen + 1
+        local local_, class = "\nlocal " .. (returned or "?") .. " = {}", nil
+        for block in text:gmatch "(.-)\nlocal [%w_]+ = {}" do
+          class = block:match ".*\n%-%-%-@class ([%w_.]+)"
+          if text:find(block .. local_, 1, true) then break end
+        end
+        if class ~= module then
           found[#found + 1] = name .. ": return the class " .. module
         end
       end
     end
     none(found)
-    assert.equal(4, seen)
+    assert.equal(#annotations.modules(), seen)
+  end)
+
+  -- What an editor cannot resolve it does not help with.
+  it("are there for every module that users are told of", function()
+    local known, found, seen = {}, {}, 0
+    for _, name in ipairs(annotations.modules()) do known[name] = true end
+    for _, name in ipairs(policy.names) do
+      if not known["llmpool.policy." .. name] then found[#found + 1] = name end
+    end
+    local files = io.popen("cat README.md lua/llmpool/doc/*.md " ..
+                           "scripts/*/*.lua")
+    local text = files:read "a"
+    for _, file in ipairs(require "llmpool.templates".files "x") do
+      text = text .. file[2]
+    end
+    for name in text:gmatch 'require[ %(]*"(llmpool[%w_.]*[%w_])"' do
+      seen = seen + 1
+      if not known[name] then found[#found + 1] = name end
+    end
+    files:close()
+    none(found)
+    assert.is_true(seen > 35, seen)
+  end)
+
+  it("have the options that policies know", function()
+    local _, _, classes = annotations.all()
+    local options, found, seen = part.options, {}, 0
+    for _, name in ipairs(policy.names) do
+      local module, known = require("llmpool.policy." .. name), {}
+      part.options = function(_, _, fields) known = fields; error "seen" end
+      pcall(module, {})
+      part.options = options
+      local class = classes["llmpool.policy." .. name .. ".options"]
+      local annotated = {}
+      for _, field in ipairs(class and class.fields or {}) do
+        annotated[field.name] = true
+        if not field.name:find "^%[" and not known[field.name] then
+          found[#found + 1] = name .. " knows no " .. field.name
+        end
+      end
+      for field in pairs(known) do
+        seen = seen + 1
+        if not annotated[field] then
+          found[#found + 1] = name .. ": no annotation of " .. field
+        end
+      end
+    end
+    none(found)
+    assert.is_true(seen > 20, seen)
   end)
 
   it("are valid Lua that is never run", function()

@@ -7,7 +7,10 @@
 --     method = true, text =, params = { {name, type, text, optional} },
 --     returns = { {type, name, text} }, async =, signature = "a, b" }
 -- or { name = "llmpool.pool", kind = "class", text =, fields = { ... } }.
--- It understands the part of LuaLS's language that those files use.
+-- A module that is a function, llmpool.policy.hedge, is an item whose `module`
+-- is true and whose class is what stands before its last dot. A file says by
+-- `---@meta NAME` which module it is of; `_`: of none. It understands the part
+-- of LuaLS's language that those files use.
 
 local embedded = require "llmpool.embedded"
 
@@ -40,7 +43,7 @@ local function split_type(text)
 end
 
 local function read_param(text)
-  local name, optional, rest = text:match "^([%w_%.]+)(%??)%s+(.*)$"
+  local name, optional, rest = text:match "^([%w_%.%[%]]+)(%??)%s+(.*)$"
   local kind, words = split_type(rest)
   return { name = name, type = kind, text = words,
            optional = optional == "?" }
@@ -119,6 +122,17 @@ local function function_item(block, class, sign, member, signature)
   }
 end
 
+-- `local function hedge(t) end` in the file of llmpool.policy.hedge.
+local function read_module(line, block, module, add)
+  local name, signature = line:match "^local function ([%w_]+)%((.-)%) end"
+  local class, member = (module or ""):match "^(.*)%.([%w_]+)$"
+  if not name or member ~= name then return end
+  local item = function_item(block or new_block(), class, ".", member,
+    signature)
+  item.module = true
+  add(item)
+end
+
 -- Classes are known in a file by the local that stands behind them.
 local function read_code(line, block, classes, add)
   local name = line:match "^local ([%w_]+) = {}"
@@ -134,8 +148,15 @@ local function read_code(line, block, classes, add)
   end
 end
 
+--- The module that an annotation file is of, or nil.
+function annotations.module_of(text)
+  local name = text:match "^%-%-%-@meta ([%w_.]+)"
+  return name ~= "_" and name or nil
+end
+
 local function read_file(name, text, add)
   local block, number, classes = nil, 0, {}
+  local module = annotations.module_of(text)
   for line in text:gmatch "([^\n]*)\n" do
     number = number + 1
     local comment = line:match "^%-%-%-(.*)$"
@@ -143,6 +164,7 @@ local function read_file(name, text, add)
       block = block or new_block(name, number)
       add_comment(block, comment)
     else
+      read_module(line, block, module, add)
       read_code(line, block, classes, add)
       block = nil
     end
@@ -171,19 +193,33 @@ function annotations.read(files)
   return items, functions, classes
 end
 
+--- The files that travel with the program: list of {name, text}, the name
+-- without lua/llmpool/meta and with dots, "policy.hedge".
+function annotations.files()
+  local files = {}
+  for _, name in ipairs(embedded.names()) do
+    if name:sub(1, #PREFIX) == PREFIX then
+      files[#files + 1] = { name:sub(#PREFIX + 1), embedded.text(name) }
+    end
+  end
+  return files
+end
+
+--- The modules that are for everybody, in order: those that have a file.
+function annotations.modules()
+  local modules = {}
+  for _, file in ipairs(annotations.files()) do
+    modules[#modules + 1] = annotations.module_of(file[2])
+  end
+  table.sort(modules)
+  return modules
+end
+
 local all
 
 --- All annotations that travel with the program; returns as read does.
 function annotations.all()
-  if not all then
-    local files = {}
-    for _, name in ipairs(embedded.names()) do
-      if name:sub(1, #PREFIX) == PREFIX then
-        files[#files + 1] = { name:sub(#PREFIX + 1), embedded.text(name) }
-      end
-    end
-    all = { annotations.read(files) }
-  end
+  if not all then all = { annotations.read(annotations.files()) } end
   return table.unpack(all)
 end
 
@@ -193,8 +229,8 @@ function annotations.call_of(item)
   for i, param in ipairs(item.params) do
     params[i] = param.optional and "[" .. param.name .. "]" or param.name
   end
-  local object = item.class:match "[%w_]+$"
-  return ("%s%s%s(%s)"):format(object, item.method and ":" or ".", item.member,
+  local object = item.class:match "[%w_]+$" .. (item.method and ":" or ".")
+  return ("%s%s(%s)"):format(item.module and "" or object, item.member,
     table.concat(params, ", "))
 end
 

@@ -1,5 +1,6 @@
 -- reference.lua: the reference as Markdown, made from the annotations: a page
--- for every file of lua/llmpool/meta, and one that lists them.
+-- for every file of lua/llmpool/meta (with those of a directory of its name, as
+-- policy.lua and policy/), and one that lists them.
 
 local annotations = require "llmpool.annotations"
 
@@ -40,14 +41,17 @@ local function class_lines(lines, item)
   if #item.fields > 0 then lines[#lines + 1] = "" end
 end
 
+local function page_name(item) return item.file:match "^[^.]+" end
+
 -- The functions of a class follow it, in the file where they are; a class that
 -- another file began is named again where its functions go on.
-local function page_of(file, items)
-  local lines = { ("# Reference: %s\n"):format(file) }
+local function page_of(page, items)
+  local lines = { ("# Reference: %s\n"):format(page) }
   local of_class, order = {}, {}
   for _, item in ipairs(items) do
-    local name = item.kind == "class" and item.name or item.class
-    if item.file == file or item.kind == "class" and of_class[name] then
+    local is_own = item.kind == "class" or item.module
+    local name = is_own and item.name or item.class
+    if page_name(item) == page or item.kind == "class" and of_class[name] then
       if not of_class[name] then
         of_class[name] = {}
         order[#order + 1] = name
@@ -71,23 +75,24 @@ local function page_of(file, items)
   return table.concat(lines, "\n")
 end
 
-local function files_of(items)
-  local files, seen = {}, {}
+local function page_names(items)
+  local names, seen = {}, {}
   for _, item in ipairs(items) do
-    if not seen[item.file] then
-      seen[item.file] = true
-      files[#files + 1] = item.file
+    local name = page_name(item)
+    if not seen[name] then
+      seen[name] = true
+      names[#names + 1] = name
     end
   end
-  return files
+  return names
 end
 
-local function contents(files, items)
+local function contents(pages, items)
   local lines = { "# Reference\n" }
-  for _, file in ipairs(files) do
-    lines[#lines + 1] = ("\n## [%s](reference-%s.md)\n"):format(file, file)
+  for _, page in ipairs(pages) do
+    lines[#lines + 1] = ("\n## [%s](reference-%s.md)\n"):format(page, page)
     for _, item in ipairs(items) do
-      if item.file == file and item.kind == "function" then
+      if page_name(item) == page and item.kind == "function" then
         local flat = item.text:gsub("\n", " ")
         lines[#lines + 1] = ("- %s: %s"):format(
           code(annotations.call_of(item)), flat:match "^(.-[%.:])%s" or flat)
@@ -100,11 +105,11 @@ end
 --- The pages: list of {file's name, text}.
 function reference.pages()
   local items = annotations.all()
-  local files = files_of(items)
-  local pages = { { "reference.md", contents(files, items) } }
-  for _, file in ipairs(files) do
-    pages[#pages + 1] = { ("reference-%s.md"):format(file),
-                          page_of(file, items) }
+  local names = page_names(items)
+  local pages = { { "reference.md", contents(names, items) } }
+  for _, name in ipairs(names) do
+    pages[#pages + 1] = { ("reference-%s.md"):format(name),
+                          page_of(name, items) }
   end
   return pages
 end

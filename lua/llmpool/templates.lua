@@ -1,7 +1,7 @@
 -- templates.lua: the files of a new project (`llmpool new`): small, whole, and
 -- each with a line that says what it is for.
 
-local embedded = require "llmpool.embedded"
+local annotations = require "llmpool.annotations"
 
 local templates = {}
 
@@ -88,7 +88,8 @@ return scenario {
 FILES["spec/policy_spec.lua"] = [[
 -- llmpool test
 
-package.path = "./?.lua;" .. package.path
+local here = (debug.getinfo(1, "S").source:match "^@(.*/)" or "./") .. "../"
+package.path = here .. "?.lua;" .. package.path
 
 local llmpool = require "llmpool"
 local models = require "models"
@@ -122,7 +123,7 @@ describe("the policy", function()
   end)
 
   it("gets through the rush hour", function()
-    require "llmpool.scenario".load("scenario.lua"):verify()
+    require "llmpool.scenario".load(here .. "scenario.lua"):verify()
   end)
 end)
 ]]
@@ -166,12 +167,9 @@ function templates.files(name, executable)
   local meta = installed_annotations(executable)
   files[#files + 1] = { ".luarc.json", LUARC:format(meta or "meta") }
   if meta then return files end
-  for _, module in ipairs(embedded.names()) do -- a copy of its own, then
-    local annotated = module:match "^llmpool%.meta%.(.*)"
-    if annotated then
-      files[#files + 1] = { "meta/" .. annotated .. ".lua",
-                            embedded.text(module) }
-    end
+  for _, file in ipairs(annotations.files()) do -- a copy of its own, then
+    files[#files + 1] = { "meta/" .. file[1]:gsub("%.", "/") .. ".lua",
+                          file[2] }
   end
   return files
 end

@@ -105,6 +105,8 @@ describe("completion", function()
     assert.same('string"', (offers 'require "stri'))
     assert.same("llmpool.scenario'", (offers "x = require('llmpool.s"))
     assert.same("", (offers 'require "llmpool.nea')) -- nobody's but ours
+    assert.same("", (offers 'require "llmpool.policy.lang'))
+    assert.same('llmpool.pretty"', (offers 'require "llmpool.pr'))
     assert.same('llmpool.pool:acquire"', (offers 'help "llmpool.pool:acq'))
     assert.same("a.lua ab.lua scripts/", (offers 'dofile "'))
     assert.same('.hidden"', (offers 'dofile ".h'))

@@ -33,6 +33,16 @@ describe("help", function()
     assert.same(text "pool:register_model", text(pool.register_model))
   end)
 
+  it("says what the policies of the library take", function()
+    local hedge = text "hedge"
+    assert.matches('^hedge%(t%)\n.*= require "llmpool.policy.hedge"', hedge)
+    assert.matches('after%? +%(number|"p95"%) seconds', hedge)
+    assert.same(hedge, text "llmpool.policy.hedge")
+    assert.same(hedge, text(require "llmpool.policy.hedge"))
+    assert.matches("on_difference%?", text "shadow")
+    assert.matches("^llmpool.breaker\n.*\nbreaker%(t%)\n", text "breaker")
+  end)
+
   it("finds a class by one of its objects", function()
     local pool = text(llmpool.new())
     assert.matches("^llmpool.pool\n", pool)

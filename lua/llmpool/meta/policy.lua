@@ -3,11 +3,14 @@
 -- Annotations of policies, plans and the view. Never executed.
 
 --- Decides where a request goes. It runs under a bound and may not wait.
----@alias llmpool.policy fun(request: string|table, view: llmpool.view,
---- options: llmpool.request_options): llmpool.plan
+---@alias llmpool.policy fun(request: any, view: llmpool.view, options?: llmpool.request_options): llmpool.planned
 
---- A model's name, a list of names and attempts, or one attempt.
+--- What stands for a plan: a model's name, one attempt, a list of both.
+---@alias llmpool.planned string|llmpool.attempt|llmpool.plan
+
+--- The attempts in their order: names of models, or what each may say.
 ---@class llmpool.plan
+---@field [integer] string|llmpool.attempt
 ---@field timeout? number seconds for the request
 ---@field refuse? string the request is not sent: why
 ---@field retry_at? number with refuse: when it may come again

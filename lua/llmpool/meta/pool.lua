@@ -74,6 +74,9 @@ local events = {}
 ---@class llmpool.client_spec
 ---@field id string unique within its model
 ---@field generate? fun(self: table, request: any): any, any
+---@field stream? fun(self: table, request: any): function pieces, one a call
+---@field provider? string who answers, as pool:clients shows it
+---@field config? any what its module is given: keys are secrets in it
 
 -- ---- the module ------------------------------------------------------------
 

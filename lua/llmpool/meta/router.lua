@@ -1,4 +1,4 @@
----@meta _
+---@meta llmpool.router
 
 -- Annotations of the router: requests over a pool, as a policy says. Never
 -- executed.
@@ -14,10 +14,10 @@ local router = {}
 --- What llmpool.router takes.
 ---@class llmpool.router_options
 ---@field pool llmpool.pool
----@field policy? llmpool.policy|llmpool.plan|string a policy, a plan that is
+---@field policy? llmpool.policy|llmpool.planned a policy, a plan that is
 --- always the same, or the name of one of the library's; default: any model,
 --- who comes free first
----@field default? llmpool.plan for requests whose policy failed; default: any
+---@field default? llmpool.planned for requests whose policy failed; default: any
 --- model
 ---@field timeout? number seconds for a request that says none; default: none
 ---@field retry_budget? llmpool.budget default {ratio = 0.2, burst = 10}
@@ -54,7 +54,7 @@ function llmpool.router(options) end
 
 --- Compiles a plan: it is checked once, however often a policy returns it.
 --- Raises a sentence that says what a plan is.
----@param value llmpool.plan
+---@param value llmpool.planned
 ---@return llmpool.plan plan which must not be changed
 ---@nodiscard
 function llmpool.plan(value) end
@@ -128,4 +128,4 @@ function router:listen(fn) end
 ---@field notes string[] the policy's remarks
 ---@field attempts? table[] of a failed request: what was tried
 
-return llmpool
+return router

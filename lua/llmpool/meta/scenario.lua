@@ -115,6 +115,7 @@ local scenario = {}
 ---@field fairness table Jain's index: of the service, of the speed
 ---@field cost number by the clients' prices
 ---@field hash string of the sequence of events
+---@field wall number seconds of processor time that the run took
 ---@field ok boolean whether every expectation held
 ---@field expected table[] {text, ok, message, actual}
 

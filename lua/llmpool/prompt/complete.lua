@@ -142,18 +142,6 @@ local function open_string(line)
   return quote and first or nil
 end
 
--- The modules of ours that are for everybody, whether loaded yet or not.
-local function own_modules()
-  local names = { "llmpool", "llmpool.scenario", "llmpool.http",
-                  "llmpool.json" }
-  for _, name in ipairs(embedded.names()) do
-    if name:find "^llmpool%.policy%.%l" and name ~= "llmpool.policy.part" then
-      names[#names + 1] = name
-    end
-  end
-  return names
-end
-
 -- Adds the modules that one template of a path would find, such as "./?.lua".
 local function modules_by(template, prefix, files, set)
   local root, ending = template:match "^([^?]*/)%?(%.%w+)$"
@@ -170,7 +158,7 @@ local function modules_by(template, prefix, files, set)
 end
 
 local function module_names(prefix, files)
-  local set = with_prefix(own_modules(), prefix)
+  local set = with_prefix(annotations.modules(), prefix)
   for _, known in ipairs { package.loaded, package.preload } do
     for name in pairs(with_prefix(sorted(known), prefix)) do
       set[name] = set[name] or not name:find "^llmpool%." or nil

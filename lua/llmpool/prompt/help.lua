@@ -63,12 +63,36 @@ local function value_words(item, width)
   return entries(rows, width)
 end
 
+local function fields_text(item, width)
+  local rows = {}
+  for i, field in ipairs(item.fields) do rows[i] = row_of(field) end
+  return entries(rows, width)
+end
+
+-- What the table of a policy may say: the classes that are named after it.
+local function options_text(name, width)
+  local lines = {}
+  for _, item in ipairs((annotations.all())) do
+    if item.kind == "class" and name:find "^llmpool%.policy%."
+      and item.name:sub(1, #name + 1) == name .. "." then
+      lines[#lines + 1] = item.text .. "\n" .. fields_text(item, width)
+    end
+  end
+  return #lines > 0 and table.concat(lines, "\n") or nil
+end
+
 local function function_text(item, width)
-  local text = annotations.call_of(item) .. "\n"
-    .. wrap(item.text, width, "  ")
+  local text, options = annotations.call_of(item) .. "\n"
+    .. wrap(item.text, width, "  "), nil
+  if item.module then
+    text = ('%s\n\n  local %s = require "%s"'):format(text, item.member,
+      item.name)
+    options = options_text(item.name, width)
+  end
   local values = value_words(item, width)
   if item.async then text = text .. "\n  It may wait." end
-  return values == "" and text or text .. "\n\n" .. values
+  if values ~= "" then text = text .. "\n\n" .. values end
+  return options and text .. "\n\n" .. options or text
 end
 
 local function members_of(class)
@@ -84,9 +108,7 @@ end
 local function class_text(item, width)
   local lines = { item.name, wrap(item.text, width, "  ") }
   if #item.fields > 0 then
-    local rows = {}
-    for i, field in ipairs(item.fields) do rows[i] = row_of(field) end
-    lines[#lines + 1] = "\nFields:\n" .. entries(rows, width)
+    lines[#lines + 1] = "\nFields:\n" .. fields_text(item, width)
   end
   local members = members_of(item.name)
   if #members > 0 then lines[#lines + 1] = "\nFunctions:" end
@@ -96,6 +118,8 @@ local function class_text(item, width)
     if #line > width then line = line:sub(1, width - 3) .. "..." end
     lines[#lines + 1] = line
   end
+  local options = options_text(item.name, width)
+  if options then lines[#lines + 1] = "\n" .. options end
   return table.concat(lines, "\n")
 end
 
@@ -152,8 +176,10 @@ end
 local function topic_text(topic, width)
   local _, _, classes = annotations.all()
   local found, texts = find_function(topic), {}
-  local class = classes[topic] or classes["llmpool." .. topic]
-  if class then texts[1] = class_text(class, width) end
+  for _, prefix in ipairs { "", "llmpool.", "llmpool.policy." } do
+    local class = classes[prefix .. topic]
+    if class then texts[#texts + 1] = class_text(class, width) end
+  end
   for _, item in ipairs(found) do
     texts[#texts + 1] = function_text(item, width)
   end
@@ -175,7 +201,12 @@ end
 
 -- The annotation of a function that is one of ours, or nil.
 local function item_of_function(fn)
-  local _, functions, classes = annotations.all()
+  local items, functions, classes = annotations.all()
+  for _, item in ipairs(items) do
+    if item.module and rawequal(package.loaded[item.name], fn) then
+      return item
+    end
+  end
   for name in pairs(classes) do
     local module = package.loaded[name]
     local member = type(module) == "table" and member_name(module, fn)
@@ -193,6 +224,7 @@ end
 
 local function text_of_function(fn, width)
   local item = item_of_function(fn)
+  if item and item.module then return topic_text(item.name, width) end
   if item then return function_text(item, width) end
   local info = debug.getinfo(fn, "S")
   if info.what == "C" then
