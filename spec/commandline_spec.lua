@@ -39,6 +39,8 @@ describe("options of a command", function()
     assert.same("--seed needs a value (N)", wrong "--seed")
     assert.same("-o needs a value (FILE)", wrong "-o")
     assert.same("--json takes no value", wrong "--json=1")
+    assert.same("--seed is given twice", wrong("--seed", "1", "--seed=2"))
+    assert.same("--seed is given twice", wrong("--seed=", "--seed", "2"))
   end)
 end)
 
@@ -84,6 +86,16 @@ describe("a command", function()
     assert.same(1, run({ options = OPTIONS, run = error }, "--jsn"))
     assert.same("P: x: unknown option '--jsn' (did you mean '--json'?); " ..
                 "see 'P help x'\n", printed.err)
+  end)
+
+  it("may have a number of words and no more", function()
+    local function run_with(...)
+      return run({ options = OPTIONS, most = 1, run = function() end }, ...)
+    end
+    assert.same(0, run_with())
+    assert.same(0, run_with("a", "--json"))
+    assert.same(1, run_with("a", "--json", "b", "c"))
+    assert.same("P: x: what is 'b'?\n", printed.err)
   end)
 
   it("answers nil and what is wrong", function()

@@ -257,6 +257,9 @@ local function ask(pool, model, client, timeout)
       and (", %d tokens"):format(usage.total_tokens) or "")
   end
   if llmpool.is_cancelled(answer) then return false, "interrupted" end
+  if llmpool.now() - started >= timeout then
+    return false, ("timeout: no answer within %g s (--timeout)"):format(timeout)
+  end
   local kind = type(answer) == "table" and answer.kind
   return false, ("%s%s"):format(kind and kind .. ": " or "", tostring(answer))
 end

@@ -6,6 +6,7 @@
 --   details  the rest of `help NAME`; ends with a line break
 --   options  a list of { name=, short=, value=, text=, many= }, or nil: then
 --            the words behind the command are its own business
+--   most     with options: how many words may stand there beside them, or nil
 --   run      function (args, host) -> exit status
 --   is_option  whether --NAME is the same (commands.c); hidden  not listed
 -- `args` are the words behind the command; with `options` those have been
@@ -60,15 +61,37 @@ local function unknown(options, word)
     near and (" (did you mean '--%s'?)"):format(near) or "")
 end
 
+-- Of two values one would be dropped without a word: that is wrong. Returns
+-- what is.
 local function store(args, option, value)
   local list = args[option.name]
-  if not option.many then
+  if list and option.value and not option.many then
+    return ("--%s is given twice"):format(option.name)
+  elseif not option.many then
     args[option.name] = value
   elseif list then
     list[#list + 1] = value
   else
     args[option.name] = { value }
   end
+end
+
+-- What stands for a flag, or takes the value that stands in its word or is the
+-- next; returns how many words that were, or nil and what is wrong.
+local function read_option(args, option, word, value, next_word)
+  if not option.value then
+    if value then return nil, word:match "^[^=]+" .. " takes no value" end
+    store(args, option, true)
+    return 1
+  end
+  local wrong
+  if value or next_word then
+    wrong = store(args, option, value or next_word)
+  else
+    wrong = ("%s needs a value (%s)"):format(word, option.value)
+  end
+  if wrong then return nil, wrong end
+  return value and 1 or 2
 end
 
 --- Takes the options out of the words behind a command.
@@ -87,20 +110,12 @@ function commandline.parse(options, words)
       return nil, unknown(options, name or word)
     elseif not option then
       args[#args + 1] = word
-    elseif not option.value then
-      if name then return nil, name .. " takes no value" end
-      store(args, option, true)
+      i = i + 1
     else
-      if not name then
-        i = i + 1
-        value = words[i]
-      end
-      if not value then
-        return nil, ("%s needs a value (%s)"):format(word, option.value)
-      end
-      store(args, option, value)
+      local taken, wrong = read_option(args, option, word, value, words[i + 1])
+      if not taken then return nil, wrong end
+      i = i + taken
     end
-    i = i + 1
   end
   return args
 end
@@ -121,9 +136,10 @@ function commandline.help(name, host)
     return nil, ("no command '%s'%s; '%s help' lists them"):format(name,
       near and (" (did you mean '%s'?)"):format(near) or "", host.program), ""
   end
-  host.out(("usage: %s [options] %s %s\n%s: %s\n\n%s"):format(
-    host.program, name,
-    command.usage, name, command.summary, command.details))
+  local usage = ("usage: %s [options] %s %s"):format(host.program, name,
+    command.usage):gsub(" $", "")
+  host.out(("%s\n%s: %s\n\n%s"):format(usage, name, command.summary,
+    command.details))
   if not command.options or #command.options == 0 then return end
   host.out "\nOptions:\n"
   for _, option in ipairs(command.options) do
@@ -138,6 +154,19 @@ local function status_of(answer)
   return math.tointeger(answer) or 1
 end
 
+-- The words behind a command, its options taken out; nil, and what is wrong.
+local function read(name, command, host)
+  local words = table.move(host, 1, #host, 1, {})
+  if not command.options then return words end
+  local args, wrong = commandline.parse(command.options, words)
+  if not args then
+    return nil, ("%s; see '%s help %s'"):format(wrong, host.program, name)
+  end
+  local extra = command.most and args[command.most + 1]
+  if not extra then return args end
+  return nil, ("what is '%s'?"):format(extra)
+end
+
 local function complain(host, name, message)
   host.err(host.program .. ": " .. name .. message .. "\n")
   return 1
@@ -147,20 +176,13 @@ end
 -- @return the exit status
 function commandline.run(name, host)
   local command = require(PREFIX .. name)
-  local args = table.move(host, 1, #host, 1, {})
   host.out = host.out or function(text) io.stdout:write(text) end
   host.err = host.err or function(text) io.stderr:write(text) end
-  if args[1] == "--help" or not command.run then
+  if host[1] == "--help" or not command.run then
     return status_of(commandline.help(name, host))
   end
-  local wrong
-  if command.options then
-    args, wrong = commandline.parse(command.options, args)
-    if not args then
-      return complain(host, name .. ": ", ("%s; see '%s help %s'"):format(wrong,
-        host.program, name))
-    end
-  end
+  local args, wrong = read(name, command, host)
+  if not args then return complain(host, name .. ": ", wrong) end
   local answer, message, prefix = command.run(args, host)
   if answer == nil and message then
     return complain(host, prefix or name .. ": ", tostring(message))

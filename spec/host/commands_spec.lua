@@ -51,6 +51,18 @@ local rows = {
     ended = "exit 0" },
   { "--version runs nothing", args = [[-e "print(1)" --version s.lua]],
     files = SHOW, env = "LUA_INIT='print(2)'", out = host.version },
+  { "version of something", args = "version x", ended = "exit 1", out = "",
+    err = "LUA: version: what is 'x'?\n" },
+  { "version with an option", args = "version --bogus", ended = "exit 1",
+    out = "", err = "LUA: version: unknown option '--bogus'; " ..
+                    "see 'LUA help version'\n" },
+  { "version's help", args = "version --help", ended = "exit 0", err = "",
+    out = function(text)
+      return text:find "^usage: LUA %[options%] version\n" end },
+  { "help of two commands", args = "help sim new", ended = "exit 1", out = "",
+    err = "LUA: help: what is 'new'?\n" },
+  { "help with an option", args = "help --bogus", ended = "exit 1", out = "",
+    err = "LUA: help: unknown option '--bogus'; see 'LUA help help'\n" },
   { "-v is lua's, behind the program's own", args = "-v", err = "",
     out = host.version },
   { "-v comes first", args = [[-v -e "print'hello'"]], out = function(text)

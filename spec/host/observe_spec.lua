@@ -42,6 +42,15 @@ local rows = {
     err = function(text)
       return text:find("LUA: '--timeline' needs argument\n", 1, true) end },
   { "no file by =", args = "--record= s.lua", ended = "exit 1", out = "" },
+  { "two files", args = "--record=a --timeline t --record b s.lua",
+    ended = "exit 1", out = "", err = function(text)
+      return text:find("LUA: '--record' is given twice\n", 1, true) end },
+  { "two pictures", args = "--timeline a --timeline=b s.lua",
+    ended = "exit 1", out = "", err = function(text)
+      return text:find("LUA: '--timeline' is given twice\n", 1, true) end },
+  { "another option behind", args = "--timeline a --timelines s.lua",
+    ended = "exit 1", out = "", err = function(text)
+      return text:find("unrecognized option '--timelines'", 1, true) end },
   { "a place that cannot be written", args = "--timeline /none/x s.lua",
     ended = "exit 1", out = "",
     err = "LUA: cannot write /none/x: No such file or directory\n" },

@@ -56,6 +56,26 @@ describe("llmpool new", function()
     assert.truthy(require "llmpool.json".decode(got.out))
   end)
 
+  it("has a spec that runs from anywhere", function()
+    for _, where in ipairs { ".", "demo/spec", "/" } do
+      local got = run { sh = ([[
+        "$LUA" new demo >/dev/null; spec=$PWD/demo/spec; cd %s
+        "$LUA" test -o TAP $spec | tail -n 1]]):format(where) }
+      assert.same("1..3\n", got.out, where)
+    end
+  end)
+
+  it("is made whole or not at all", function()
+    local got = run { sh = [[
+      mkdir bin; printf '#!/bin/sh\ncase $* in *spec) echo "mkdir: no: %s" %s
+        exit 1;; esac; exec /bin/mkdir "$@"\n' "No space left" \; >bin/mkdir
+      chmod +x bin/mkdir; PATH=$PWD/bin:$PATH "$LUA" new demo; echo $?
+      ls -d demo; mkdir -m 300 hidden; "$LUA" new hidden; ls -d hidden]] }
+    assert.same("1\nhidden\n", got.out)
+    assert.matches("^LUA: new: cannot make the directory demo/spec: No space "
+      .. "left\n", got.err)
+  end)
+
   for _, case in ipairs {
     { "", "a project of which name%? %(new NAME%)" },
     { "a b", "one name; what is 'b'%?" },
@@ -209,7 +229,8 @@ describe("llmpool check", function()
         pool:add_client("slow", llmpool.simulated { id = "e", latency = 9 })
       ]] } }
     assert.same("exit 1", got.ended)
-    assert.matches("slow/e: timeout: ", got.out)
+    assert.matches("slow/e: timeout: no answer within 0.05 s (--timeout)\n",
+                   got.out, 1, true)
   end)
 
   it("asks a scenario for what it has", function()
@@ -239,6 +260,47 @@ describe("llmpool doctor", function()
     assert.matches("providers +not asked; doctor %-%-live does\n", got.out)
     assert.is_nil(got.out:find("sk-abc", 1, true))
     assert.is_nil(got.out:find("password", 1, true))
+  end)
+
+  it("shows no password, wherever it stands", function()
+    local got = run { args = "doctor --live", env =
+      "http_proxy=user:SECRET@127.0.0.1:1 ALL_PROXY=socks5://u:SE/CRET@x:1 " ..
+      "OPENAI_BASE_URL='http://u:SECR@ET@127.0.0.1:1/v1?key=SECRET' " ..
+      "ANTHROPIC_BASE_URL=http://127.0.0.1:1/v1#SECRET " ..
+      "GEMINI_BASE_URL=http://127.0.0.1:1 LUA_INIT='SECRET=1'" }
+    assert.same("exit 1", got.ended)
+    assert.matches("http_proxy +%*%*%*@127.0.0.1:1\n", got.out)
+    assert.matches("ALL_PROXY +socks5://%*%*%*@x:1\n", got.out)
+    assert.matches("\nhttp://%*%*%*@127.0.0.1:1/v1%?%*%*%* ", got.out)
+    assert.matches("LUA_INIT +set", got.out)
+    for _, piece in ipairs { "SECR", "CRET" } do
+      assert.is_nil((got.out .. got.err):find(piece, 1, true))
+    end
+  end)
+
+  it("tells what is wrong with Lua's paths", function()
+    local got = run { args = "doctor", env = "LUA_PATH=/none/?.lua " ..
+                                             "LUA_CPATH='/none/?.so;;'" }
+    assert.matches("LUA_PATH +/none/%?.lua %(no ;; in it: Lua's own places " ..
+                   "are not looked at%)\n", got.out)
+    assert.matches("LUA_CPATH +/none/%?.so;;\n", got.out)
+    assert.matches("busted +[^\n]+ does not run: see", got.out)
+  end)
+
+  it("tells at Ctrl-C who has answered by then", function()
+    local got = run { sh = [[
+      python3 -c 'import socket, time
+s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(9)
+print(s.getsockname()[1], flush=True); time.sleep(9)' >port & server=$!
+      while ! read port <port; do sleep 0.02; done
+      OPENAI_BASE_URL=http://127.0.0.1:$port/v1 http_proxy= \
+        ANTHROPIC_BASE_URL=http://127.0.0.1:1 no_proxy=127.0.0.1 \
+        GEMINI_BASE_URL=http://127.0.0.1:1 \
+        timeout --preserve-status -s INT 0.3 "$LUA" doctor --live | tail -n 3
+      kill $server]] }
+    assert.matches("^http://127.0.0.1:%d+/v1 +interrupted\n" ..
+                   "http://127.0.0.1:1 +reset: ", got.out)
+    assert.same("", got.err)
   end)
 
   it("tells with --live who cannot be reached", function()
@@ -275,6 +337,11 @@ describe("llmpool doc", function()
     got = run { args = "doc nowhere" }
     assert.same("exit 1", got.ended)
     assert.matches("^LUA: doc: nowhere/[%w_]+.md: No such file", got.err)
+    for _, args in ipairs { "d --man", "d d", "--man --completion zsh" } do
+      host.expect { args = "doc " .. args, ended = "exit 1", out = "",
+        err = "LUA: doc: one at a time: a directory, --man or --completion " ..
+              "SHELL\n" }
+    end
     host.expect { args = "doc", ended = "exit 1",
                   err = "LUA: doc: into which directory? (doc DIRECTORY)\n" }
   end)

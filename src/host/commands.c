@@ -140,9 +140,13 @@ static CommandResult begin_help(Options *options, const char *program) {
   return by_lua(options, "help");
 }
 
+/* Behind the command nothing may stand; behind the option all is ignored, as
+** other programs do. */
 static CommandResult begin_version(Options *options, const char *program) {
-  (void)options;
   (void)program;
+  const bool is_option = options->argv[options->script][0] == '-';
+  if (!is_option && options->argv[options->script + 1])
+    return by_lua(options, "version");
   puts("llmpool " LLMPOOL_VERSION "\n" LUA_COPYRIGHT);
   return COMMAND_DONE;
 }

@@ -45,12 +45,12 @@ static bool read_long(Options *options, int i) {
 }
 
 /* `--name FILE` or `--name=FILE`; returns the index of the last word read, or
-** 0: it is another, or has no file. */
+** 0: it is another, has no file, or would be a second one. */
 static int read_file(const Options *options, int i, const char *name,
                      const char **file) {
   const char *word = options->argv[i];
   const size_t length = strlen(name);
-  if (strncmp(word, name, length) != 0) return 0;
+  if (*file || strncmp(word, name, length) != 0) return 0;
   if (word[length] == '=') {
     *file = word + length + 1;
     return **file ? i : 0;
@@ -139,6 +139,20 @@ void options_usage(FILE *out, const Options *options, const char *program) {
   if (!options->is_lua) fputs(options_of_ours, out);
 }
 
+static bool is_option(const char *word, const char *name) {
+  const size_t length = strlen(name);
+  return strncmp(word, name, length) == 0 &&
+         (word[length] == '\0' || word[length] == '=');
+}
+
+/* Of two files one would be dropped without a word. */
+static const char *given_twice(const Options *options) {
+  const char *bad = options->bad;
+  if (options->timeline && is_option(bad, "--timeline")) return "--timeline";
+  if (options->record && is_option(bad, "--record")) return "--record";
+  return NULL;
+}
+
 static bool needs_file(const char *word) {
   return strcmp(word, "--timeline") == 0 || strcmp(word, "--record") == 0 ||
          strcmp(word, "--timeline=") == 0 || strcmp(word, "--record=") == 0;
@@ -146,8 +160,12 @@ static bool needs_file(const char *word) {
 
 void options_complain(const Options *options, const char *program) {
   const char *bad = options->bad;
+  const char *twice = given_twice(options);
   fprintf(stderr, "%s: ", program);
-  if (bad[1] == 'e' || bad[1] == 'l' || (!options->is_lua && needs_file(bad)))
+  if (twice)
+    fprintf(stderr, "'%s' is given twice\n", twice);
+  else if (bad[1] == 'e' || bad[1] == 'l' ||
+           (!options->is_lua && needs_file(bad)))
     fprintf(stderr, "'%s' needs argument\n", bad);
   else {
     const char *meant = options->is_lua ? NULL : command_nearest(bad, true);

@@ -24,11 +24,12 @@ return {
 The script runs until it would send its first request or would wait; what it
 has registered by then is listed. A scenario is checked as it is. The status
 is 1 if it fails, with the line that is wrong, or if a client fails with --live.
+Options behind -- are the script's own: check main.lua -- --verbose
 ]],
   options = OPTIONS,
   run = function(args, host)
     local script = table.remove(args, 1)
-    if not script then
+    if not script or script == "" then
       return nil, "check which script? (check SCRIPT [--live])"
     end
     local timeout, wrong = seconds(args)

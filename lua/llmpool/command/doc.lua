@@ -16,8 +16,20 @@ local OPTIONS = {
 local function write(path, text)
   local file, message = io.open(path, "wb")
   if not file then return nil, message end
-  file:write(text)
-  return file:close()
+  local written, why = file:write(text)
+  local closed, later = file:close() -- a full disk may show only here
+  if written and closed then return true end
+  return nil, ("%s: %s"):format(path, why or later)
+end
+
+-- One thing at a time; nil, or what is wrong.
+local function misused(args)
+  local asked = (args.man and 1 or 0) + (args.completion and 1 or 0) + #args
+  if asked > 1 then
+    return "one at a time: a directory, --man or --completion SHELL"
+  elseif asked == 0 or args[1] == "" then
+    return "into which directory? (doc DIRECTORY)"
+  end
 end
 
 local function pages()
@@ -40,14 +52,14 @@ public functions, into DIRECTORY, which must be there.
 ]],
   options = OPTIONS,
   run = function(args, host)
+    local wrong = misused(args)
+    if wrong then return nil, wrong end
     if args.man then
       host.out(manpage.text(host))
     elseif args.completion then
-      local text, wrong = shellwords.text(args.completion, host)
-      if not text then return nil, wrong end
+      local text, unknown = shellwords.text(args.completion)
+      if not text then return nil, unknown end
       host.out(text)
-    elseif not args[1] then
-      return nil, "into which directory? (doc DIRECTORY)"
     else
       for _, page in ipairs(pages()) do
         local ok, message = write(args[1] .. "/" .. page[1], page[2])

@@ -1,8 +1,12 @@
 -- `llmpool doctor`: what is installed, linked and readable here, and, if asked,
 -- reachable. It shows no secret: of a key only whether there is one.
 
+local llmpool = require "llmpool"
 local commandline = require "llmpool.commandline"
 local history = require "llmpool.prompt.history"
+
+local TIMEOUT = 5 -- seconds that a provider may take
+local INTERRUPTED = 130 -- as a shell has it
 
 local function first_line(command)
   local pipe = io.popen(command .. " 2>/dev/null")
@@ -45,14 +49,29 @@ end
 
 local function tools(say)
   local busted = first_line "command -v busted"
-  say("busted", busted and ("%s, %s"):format(first_line "busted --version"
-    or "?", busted) or "not in PATH (on Debian: apt-get install lua-busted)")
+  local version = busted and first_line "busted --version"
+  if version then
+    say("busted", ("%s, %s"):format(version, busted))
+  elseif busted then
+    say("busted", busted .. " does not run: see what `busted --version` says")
+  else
+    say("busted", "not in PATH (on Debian: apt-get install lua-busted)")
+  end
 end
 
 local function readable(path)
   local file = path and io.open(path)
   if file then file:close() end
   return file ~= nil
+end
+
+-- A path of Lua's that is set takes the place of the default, but for its ;;
+local function path_words(name)
+  local path = os.getenv(name .. "_5_4") or os.getenv(name)
+  if not path then return "not set" end
+  local whole = (";" .. path .. ";"):find(";;", 1, true)
+  return whole and path or path .. " (no ;; in it: Lua's own places are not "
+    .. "looked at)"
 end
 
 local function files(say)
@@ -65,9 +84,11 @@ local function files(say)
   local rc = config .. "/llmpool/init.lua"
   say("rc file", init and "LLMPOOL_INIT is set"
     or rc .. (readable(rc) and "" or " (not there)"))
-  say("LUA_PATH", os.getenv "LUA_PATH_5_4" or os.getenv "LUA_PATH" or "not set")
-  say("LUA_CPATH", os.getenv "LUA_CPATH_5_4" or os.getenv "LUA_CPATH"
-    or "not set")
+  say("LUA_PATH", path_words "LUA_PATH")
+  say("LUA_CPATH", path_words "LUA_CPATH")
+  if os.getenv "LUA_INIT_5_4" or os.getenv "LUA_INIT" then
+    say("LUA_INIT", "set: it runs before every script")
+  end
 end
 
 local function terminal(say)
@@ -90,8 +111,16 @@ local function url_of(provider)
   return url and url ~= "" and url or provider[2]
 end
 
--- A URL may hold a password, and is shown without.
-local function shown(url) return (url:gsub("//[^/@]*@", "//***@")) end
+-- A URL, or a proxy without http://, may hold a password before its @ and a key
+-- in its query; it is shown without.
+local function shown(url)
+  local scheme, rest = url:match "^(%a[%w+.-]*://)(.*)$"
+  local text = (rest or url):gsub("^.*@", "***@"):gsub("[?#].*$", "?***")
+  return (scheme or "") .. text
+end
+
+local PROXIES = { "http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY",
+                  "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY" }
 
 local function keys(say)
   for _, provider in ipairs(PROVIDERS) do
@@ -100,8 +129,7 @@ local function keys(say)
     say(name, key == nil and "not set" or key == "" and "set, but empty"
       or "set")
   end
-  for _, name in ipairs { "https_proxy", "HTTPS_PROXY", "http_proxy",
-                          "no_proxy" } do
+  for _, name in ipairs(PROXIES) do
     local value = os.getenv(name)
     if value and value ~= "" then say(name, shown(value)) end
   end
@@ -109,28 +137,38 @@ end
 
 -- ---- reaching out ----------------------------------------------------------
 
-local function reach(url, timeout)
+-- What a provider's address answers to a request without a key; whether it
+-- does.
+local function reach(url)
   local found, http = pcall(require, "llmpool.http")
-  if not found then return "llmpool.http is not there" end
-  local ok, answer = pcall(http.request, { url = url, timeout = timeout })
+  if not found then return "llmpool.http is not there", false end
+  local ok, answer = pcall(http.request, { url = url, timeout = TIMEOUT })
   if ok then return ("answers (HTTP %s)"):format(answer.status), true end
+  if llmpool.is_cancelled(answer) then return "interrupted", false end
   return ("%s: %s"):format(type(answer) == "table" and answer.kind or "error",
-    tostring(answer))
+    tostring(answer)), false
 end
 
+-- All side by side, and told in order. Ctrl-C ends it with what is known.
 local function reachable(say, live)
   if not live then
     say("providers", "not asked; doctor --live does")
     return true
   end
+  local words, answer = {}, {}
+  local ok, err = pcall(llmpool.scope, function(scope)
+    for i, provider in ipairs(PROVIDERS) do
+      scope:spawn(function() words[i], answer[i] = reach(url_of(provider)) end)
+    end
+  end)
+  local interrupted = not ok and tostring(err):find "interrupted!$"
+  if not ok and not interrupted then error(err, 0) end
   local all = true
-  for _, provider in ipairs(PROVIDERS) do
-    local url = url_of(provider)
-    local words, ok = reach(url, 5)
-    all = all and ok == true
-    say(shown(url), words)
+  for i, provider in ipairs(PROVIDERS) do
+    say(shown(url_of(provider)), words[i] or "interrupted")
+    all = all and answer[i] == true
   end
-  return all
+  return interrupted and INTERRUPTED or all
 end
 
 return {
@@ -142,8 +180,8 @@ they are). It asks nobody but this machine, except with --live: then the status
 is 1 if a provider cannot be reached.
 ]],
   options = { { name = "live", text = "see whether the providers answer" } },
+  most = 0,
   run = function(args, host)
-    if args[1] then return nil, ("what is '%s'?"):format(args[1]) end
     local function say(title, text)
       host.out(("%-18s %s\n"):format(title, text))
     end

@@ -57,6 +57,8 @@ return {
   usage = "[COMMAND]",
   summary = "show how to call the program, or a command",
   details = "The same as --help.\n",
+  options = {},
+  most = 1,
   run = function(args, host)
     if not args[1] then return show_all(host) end
     return commandline.help(args[1], host)

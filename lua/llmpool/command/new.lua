@@ -1,6 +1,7 @@
 -- `llmpool new`: a small project to start from. The files are templates.lua's;
 -- this puts them where there is nothing yet.
 
+local outfile = require "llmpool.outfile"
 local templates = require "llmpool.templates"
 
 local function exists(path)
@@ -21,12 +22,32 @@ local function bad_name(name)
   end
 end
 
-local function write(path, text)
-  local file, message = io.open(path, "wb")
-  if not file then return nil, message end
-  file:write(text)
-  local ok, why = file:close()
-  return ok, why
+-- Makes a directory, which must not be there unless `how` is "-p"; raises if it
+-- cannot.
+local function make(directory, how)
+  local pipe = io.popen(("mkdir %s %s 2>&1"):format(how or "", directory))
+  local said = pipe:read "a"
+  if pipe:close() then return end
+  error(("cannot make the directory %s: %s"):format(directory,
+    said:match ": ([^:\n]*)\n$" or "mkdir failed"), 0)
+end
+
+-- Writes the files, tells each; raises if one cannot be written. The copies of
+-- the annotations are told together: they are many.
+local function write_all(name, files, tell)
+  local copies, made = 0, { [name] = true }
+  for _, file in ipairs(files) do
+    local directory = (name .. "/" .. file[1]):match "^(.*)/"
+    if not made[directory] then make(directory, "-p") end
+    made[directory] = true
+    outfile.write(name .. "/" .. file[1], "the project", file[2])
+    if file[1]:find "^meta/" then
+      copies = copies + 1
+    else
+      tell(name .. "/" .. file[1])
+    end
+  end
+  if copies > 0 then tell(name .. "/meta (annotations for editors)") end
 end
 
 return {
@@ -51,14 +72,15 @@ Nothing that exists is touched.
     local wrong = bad_name(name)
     if wrong then return nil, wrong end
     if exists(name) then return nil, name .. " is there already" end
-    for _, file in ipairs(templates.files(name, host.executable)) do
-      local directory = (name .. "/" .. file[1]):match "^(.*)/"
-      if not os.execute("mkdir -p " .. directory) then
-        return nil, "cannot make the directory " .. directory
-      end
-      local ok, message = write(name .. "/" .. file[1], file[2])
-      if not ok then return nil, message end
-      host.out(("%s/%s\n"):format(name, file[1]))
+    local made, why = pcall(make, name)
+    if not made then return nil, why end
+    local lines = {}
+    local ok, message = pcall(write_all, name, templates.files(name,
+      host.executable), function(path) lines[#lines + 1] = path end)
+    if not ok then -- half a project is none, and all in it is ours
+      os.execute("rm -rf " .. name)
+      return nil, message
     end
+    host.out(table.concat(lines, "\n") .. "\n")
   end,
 }

@@ -6,13 +6,14 @@ local progress = require "llmpool.progress"
 local INTERRUPTED = 130 -- as shells have it: 128 and SIGINT
 
 -- Set options are checked before anything runs.
-local function integer(args, name, least)
+local function integer(args, name, least, most)
   local text = args[name]
   if not text then return nil end
   local value = math.tointeger(tonumber(text))
-  if not value or least and value < least then
+  if not value or least and value < least or most and value > most then
     error({ usage = ("--%s must be a whole number%s, got '%s'"):format(name,
-      least and ", " .. least .. " or more" or "", text) }, 0)
+      most and (" from %d to %d"):format(least, most)
+      or least and (", %d or more"):format(least) or "", text) }, 0)
   end
   return value
 end
@@ -25,23 +26,35 @@ local function settings(list)
       error({ usage = ("--set takes NAME=VALUE, got '%s'"):format(text) }, 0)
     end
     result = result or {}
+    if result[name] then
+      error({ usage = ("--set %s is given twice"):format(name) }, 0)
+    end
     result[name] = value
   end
   return result
 end
 
+local function check_files(args)
+  for _, name in ipairs { "timeline", "trace", "replay" } do
+    if args[name] == "" then
+      error({ usage = ("--%s needs the name of a file"):format(name) }, 0)
+    end
+  end
+end
+
 local function check(args)
+  check_files(args)
   local plan = {
     seed = integer(args, "seed"), seeds = integer(args, "seeds", 1) or 1,
-    width = integer(args, "width", 1), settings = settings(args.set),
+    width = integer(args, "width", 40, 200), settings = settings(args.set),
     policies = args.policy or {}, replay = args.replay,
   }
   if args.real and args.live then
     error({ usage = "--real and --live exclude each other" }, 0)
-  elseif args.replay and (args[1] or args.live) then
-    error({ usage = "--replay takes its traffic from the trace: no scenario "
-      .. "and no --live beside it" }, 0)
-  elseif not args[1] and not args.replay then
+  elseif args.replay and (args[1] or args.live or args.set) then
+    error({ usage = "--replay takes its traffic from the trace: no scenario, "
+      .. "no --set and no --live beside it" }, 0)
+  elseif (args[1] or "") == "" and not args.replay then
     error({ usage = "which scenario? (sim SCENARIO.lua [options])" }, 0)
   elseif args[2] then
     error({ usage = ("one scenario at a time; what is '%s'?"):format(args[2])

@@ -32,9 +32,12 @@ local function check_line(line, where)
   return line
 end
 
+local NO_TRACE = "; no trace of llmpool's (--record and llmpool.trace write "
+  .. "them)"
+
 local function check_header(line, where)
   if type(line) ~= "table" or line.trace ~= "llmpool" then
-    error(where .. ": no trace of llmpool's", 0)
+    error(where .. ":" .. NO_TRACE:sub(2), 0)
   elseif line.version ~= 1 then
     error(("%s: a trace of version %s, which this program does not know")
       :format(where, tostring(line.version)), 0)
@@ -48,6 +51,11 @@ local function is_torn(text) return text:sub(-1) ~= "\n" end
 function replay.read(path)
   local file, message = io.open(path)
   if not file then error("cannot read the trace: " .. message, 0) end
+  local _, why = file:read(0)
+  if why then -- a directory can be opened
+    file:close()
+    error(("cannot read the trace: %s: %s"):format(path, why), 0)
+  end
   local lines, number = {}, 0
   for text in file:lines "L" do
     number = number + 1
@@ -56,7 +64,8 @@ function replay.read(path)
     if not ok and is_torn(text) and number > 1 then break end
     if not ok then
       file:close()
-      error(("%s: %s"):format(where, tostring(line)), 0)
+      error(("%s: %s%s"):format(where, tostring(line), number == 1 and NO_TRACE
+        or ""), 0)
     end
     if number == 1 then
       check_header(line, where)
