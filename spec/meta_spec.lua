@@ -227,6 +227,11 @@ end)
 describe("the reader of annotations", function()
   local function read(text) return annotations.read { { "x", text } } end
 
+  it("reads a class that ends its file", function()
+    local _, _, classes = read "---@class a.b\n"
+    assert.same({}, classes["a.b"].fields)
+  end)
+
   it("reads a method with all that it can have", function()
     local _, named, classes = read [[
 --- A thing.

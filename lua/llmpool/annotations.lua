@@ -169,6 +169,7 @@ local function read_file(name, text, add)
       block = nil
     end
   end
+  read_code("", block, classes, add) -- a class may end the file
 end
 
 local function merge(known, item)

@@ -14,8 +14,8 @@
 ---@field timeout? number seconds for the request
 ---@field refuse? string the request is not sent: why
 ---@field retry_at? number with refuse: when it may come again
----@field on_attempt? fun(result: table) called after each attempt
----@field on_done? fun(result: table) called once, at the request's end
+---@field on_attempt? fun(result: llmpool.attempt_result) after each attempt
+---@field on_done? fun(result: llmpool.router_event) once, at the request's end
 
 --- One attempt of a plan.
 ---@class llmpool.attempt

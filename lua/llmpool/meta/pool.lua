@@ -185,7 +185,7 @@ function pool:watch(interval) end
 --- raises is reported as a failed task; the next event comes all the same. It
 --- is called until the events are closed or this pool object is collected.
 --- When `capacity` events have not been heard yet, the newest are dropped.
----@param options? integer|{ capacity?: integer, callback?: fun(event: table) }
+---@param options? integer|{ capacity?: integer, callback?: fun(event: llmpool.event) }
 ---a capacity (default 4096), or a table
 ---@return llmpool.events
 function pool:events(options) end
@@ -247,9 +247,8 @@ function client:release() end
 
 -- ---- events ----------------------------------------------------------------
 
---- What has happened since the last call: tables with seq, time, kind and,
---- where it applies, model, client, ask, waited, held, reason.
----@return table[] events
+--- What has happened since the last call.
+---@return llmpool.event[] events
 ---@return integer dropped how many were lost because the ring was full
 function events:read() end
 

@@ -30,7 +30,7 @@ local router = {}
 ---@field strict? boolean true: a policy that fails is the request's error
 ---@field probes? table requests that a new policy is asked for before it serves
 ---@field probation? integer decisions until a new policy is trusted; 100
----@field on_event? fun(event: table) as with router:listen
+---@field on_event? fun(event: llmpool.router_event) as with router:listen
 
 --- A share of the requests, for retries and hedges.
 ---@class llmpool.budget
@@ -108,7 +108,7 @@ function router:watch(path, every) end
 --- Calls fn(event) for what happens from now on: events "decision", "state",
 --- "attempt_failed", "retry", "hedge", "budget", "done", "policy_failed",
 --- "reloaded", "reload_refused", "rolled_back".
----@param fn fun(event: table)
+---@param fn fun(event: llmpool.router_event)
 ---@return fun() stop ends it
 function router:listen(fn) end
 
@@ -121,11 +121,43 @@ function router:listen(fn) end
 --- Why a request goes where it goes.
 ---@class llmpool.explanation
 ---@field policy string
----@field plan llmpool.plan
----@field candidates table[] all clients: model, client, state, latency, score,
---- rank (in the plan; nil: left out), why
----@field chosen? table the first of them
+---@field request string its first words
+---@field plan? llmpool.plan none where the policy has failed
+---@field error? string what the policy failed with
+---@field reason? string why that is a failure
+---@field refused? string why the policy sends nothing
+---@field candidates llmpool.candidate[] all clients, in the plan's order
+---@field chosen? llmpool.candidate the first of them
 ---@field notes string[] the policy's remarks
----@field attempts? table[] of a failed request: what was tried
+---@field attempts? llmpool.attempt_record[] of a failed request: what was tried
+
+--- A client, as the explanation of a request shows it.
+---@class llmpool.candidate
+---@field model string
+---@field client string
+---@field state string "free", "busy, 1 of 1 lent", "rests 3 s more", ...
+---@field free integer slots
+---@field lent integer
+---@field waiting integer callers in its model's line
+---@field latency number seconds, of late; 0: unknown
+---@field error_rate number of late; 0 to 1
+---@field rank? integer which attempt of the plan; nil: left out
+---@field preference? integer 1: preferred by it
+---@field position integer in order of registration
+---@field score? number the policy's
+---@field why string
+
+--- An attempt of a request that failed.
+---@class llmpool.attempt_record
+---@field number integer
+---@field model string
+---@field client? string its id; nil: none was lent
+---@field state string how far it came
+---@field started number seconds on llmpool.now's clock
+---@field seconds? number
+---@field kind string of failure
+---@field message string
+---@field cause any what it failed with
+---@field retry_at? number when it may be asked again
 
 return router

@@ -100,6 +100,7 @@ function Request:refusal()
     .. plan.refuse)
   err.retry_at, err.retryable = plan.retry_at, plan.retry_at ~= nil
   err.attempts, err.committed, err.state = {}, false, "FAILED"
+  err.explanation = self.router:_explanation(self)
   return err
 end
 

@@ -1,0 +1,58 @@
+---@meta _
+
+-- Annotations of what a pool and a router tell: events, and the results that a
+-- plan's hooks get. Never executed.
+
+--- A change of a pool. Which kind has which fields: the manual's page events.
+---@class llmpool.event
+---@field kind "queued"|"lent"|"returned"|"timeout"|"cancelled"|"queue_full"|"refused"|"created"|"create_failed"|"check_failed"|"replaced"|"expired"|"resting"|"rested"|"disabled"|"enabled"|"opened"|"half_open"|"closed"|"paused"|"resumed"|"added"|"retired"|"registered"|"unregistered"|"leaked"
+---@field seq integer one more from event to event of the pool
+---@field time number seconds on llmpool.now's clock
+---@field model? string its name
+---@field client? string its id
+---@field ask? integer the same for one call
+---@field waited? number of lent: seconds in line
+---@field held? number of returned: seconds in the caller's hands
+---@field span? number for how many seconds; nil: without an end
+---@field reason? string of created and replaced: why
+
+--- What a router tells those who listen.
+---@class llmpool.router_event
+---@field event "decision"|"state"|"attempt_failed"|"retry"|"hedge"|"budget"|"done"|"policy_failed"|"reloaded"|"reload_refused"|"rolled_back"
+---@field time number seconds on llmpool.now's clock
+---@field request? integer the same for one request
+---@field explanation? llmpool.explanation of decision
+---@field from? string of state: which it was
+---@field to? string of state: which it is
+---@field attempt? integer of state, attempt_failed and retry: its number
+---@field model? string of state, attempt_failed, hedge and done
+---@field client? string of state, attempt_failed and done: its id
+---@field kind? string of attempt_failed and done: the kind of failure
+---@field message? string what has failed, or why a policy was refused
+---@field after? number of retry: seconds until it
+---@field budget? "retry"|"hedge" of budget: there was nothing left in it
+---@field ok? boolean of done: whether the request was answered
+---@field state? string of done: the last one
+---@field usage? llmpool.usage of done, where it is known
+---@field seconds? number of done: since the request came
+---@field attempts? integer of done: how many were made
+---@field content? string|table of done: the request itself
+---@field options? llmpool.request_options of done
+---@field reason? string of policy_failed and rolled_back
+---@field path? string of reloaded, reload_refused and rolled_back: the file
+---@field policy? string of reloaded and rolled_back: which serves now
+
+--- What a plan's on_attempt gets after each attempt.
+---@class llmpool.attempt_result
+---@field number integer 1 for the request's first attempt
+---@field request string|table
+---@field options llmpool.request_options
+---@field model string who was asked
+---@field client? string its id; nil: none was lent
+---@field ok boolean
+---@field kind? string of failure
+---@field error? any what it failed with
+---@field seconds number of the attempt, waiting for a client included
+---@field latency? number seconds of the request to the client alone
+---@field usage? llmpool.usage where it is known
+---@field time number seconds on llmpool.now's clock
