@@ -15,11 +15,7 @@ local fields = require "llmpool.fields"
 
 local distribution = {}
 
-local function amount(v)
-  if not fields.is_number(v) or v < 0 or v == math.huge then
-    return "a number, 0 or more"
-  end
-end
+local amount = fields.amount
 
 local function check_values(values)
   if type(values) ~= "table" or #values == 0 then

@@ -1,16 +1,12 @@
 -- Named fields of a table, checked one by one: an unknown name is an error that
--- names the nearest, a wrong value one that says what is wanted. Here are the
--- checks, and the fields that every client may have, whoever makes it:
---   slots rpm tpm rpm_burst tpm_burst breaker price weight tags
--- It knows no models and keeps nothing.
+-- names the nearest, a wrong value one that says what is wanted. One idea: a
+-- check is a function of a value that returns nil or what is wanted instead, so
+-- that every table of options is a list of names and checks, and the same
+-- mistake reads the same everywhere. It knows no clients and no models.
 
 local nearest = require "llmpool.nearest"
 
 local fields = {}
-
---- The field that tells a spec made by llmpool.client, llmpool.simulated, ...
--- from a user's own table; its value is the module that makes the instance.
-fields.MARK = "llmpool.client"
 
 function fields.bad(level, ...) error(string.format(...), level + 1) end
 
@@ -27,11 +23,14 @@ function fields.suggestion(name, known)
   return "; there are " .. table.concat(list, ", ")
 end
 
-local function describe(value)
+--- A wrong value, as a message names it.
+function fields.describe(value)
   if type(value) == "number" then return tostring(value) end
   if type(value) == "string" then return ('"%s"'):format(value) end
   return type(value)
 end
+
+local describe = fields.describe
 
 --- Raises unless every field of `t` is one of `known` and passes its check, a
 -- function (value) -> nil, or what is wanted, or a whole sentence after "!".
@@ -60,8 +59,24 @@ local is_number = fields.is_number
 
 function fields.any() end
 
-function fields.seconds(v)
-  if not is_number(v) or v < 0 then return "a number of seconds, 0 or more" end
+function fields.boolean(v)
+  if type(v) ~= "boolean" then return "true or false" end
+end
+
+function fields.string(v)
+  if type(v) ~= "string" then return "a string" end
+end
+
+function fields.text(v)
+  if type(v) ~= "string" or v == "" then return "a string that is not empty" end
+end
+
+function fields.table(v)
+  if type(v) ~= "table" then return "a table" end
+end
+
+function fields.func(v)
+  if type(v) ~= "function" then return "a function" end
 end
 
 function fields.count(v)
@@ -74,32 +89,46 @@ function fields.at_least_one(v)
   if fields.count(v) or v < 1 then return "a whole number, 1 or more" end
 end
 
-function fields.func(v)
-  if type(v) ~= "function" then return "a function" end
+function fields.up_to(most)
+  return function(v)
+    if fields.at_least_one(v) or v > most then
+      return "a whole number from 1 to " .. most
+    end
+  end
 end
 
 function fields.rate(v)
   if not is_number(v) or v < 0 or v > 1 then return "a number from 0 to 1" end
 end
 
-local function positive(v)
-  if not is_number(v) or v <= 0 then return "a number greater than 0" end
-end
-
-function fields.positive_seconds(v)
-  if not is_number(v) or v <= 0 then
-    return "a number of seconds greater than 0"
-  end
-end
-
-local function amount(v)
+--- math.huge is no amount.
+function fields.amount(v)
   if not is_number(v) or v < 0 or v == math.huge then
     return "a number, 0 or more"
   end
 end
 
--- A check for a table with these fields.
-local function table_of(known, wanted)
+--- math.huge is the greatest: no limit.
+function fields.positive(v)
+  if not is_number(v) or v <= 0 then return "a number greater than 0" end
+end
+
+function fields.positive_amount(v)
+  if fields.positive(v) or v == math.huge then
+    return "a number greater than 0"
+  end
+end
+
+function fields.seconds(v)
+  if not is_number(v) or v < 0 then return "a number of seconds, 0 or more" end
+end
+
+function fields.positive_seconds(v)
+  if fields.positive(v) then return "a number of seconds greater than 0" end
+end
+
+--- A check for a table with these fields.
+function fields.table_of(known, wanted)
   return function(v)
     if type(v) ~= "table" then return wanted end
     for key, value in pairs(v) do
@@ -113,148 +142,6 @@ local function table_of(known, wanted)
       end
     end
   end
-end
-
--- ---- the fields of every client --------------------------------------------
-
-local function up_to(most)
-  return function(v)
-    if fields.at_least_one(v) or v > most then
-      return "a whole number from 1 to " .. most
-    end
-  end
-end
-
-local function boolean(v)
-  if type(v) ~= "boolean" then return "true or false" end
-end
-
-local breaker_table = table_of({
-  failures = up_to(1000), window = fields.positive_seconds,
-  open = fields.positive_seconds,
-  max_open = fields.positive_seconds, floor = boolean,
-}, "a table {failures=, window=, open=, max_open=, floor=}, true or false")
-
-local function breaker(v)
-  if type(v) == "boolean" then return end
-  local wanted = breaker_table(v)
-  if wanted then return wanted end
-  if v.max_open and v.max_open < (v.open or 30) then
-    return "!max_open is less than open"
-  end
-end
-
-local function tags(v)
-  local wanted = "a list of strings"
-  if type(v) ~= "table" then return wanted end
-  local n = 0
-  for key, value in pairs(v) do
-    if math.type(key) ~= "integer" or type(value) ~= "string" then
-      return wanted
-    end
-    n = n + 1
-  end
-  if n ~= #v then return wanted end
-end
-
-local function weight(v)
-  if amount(v) then return "a number, 0 or more" end
-end
-
---- By name: what every client may be given besides what its provider knows.
-fields.common = {
-  slots = up_to(65536), rpm = positive, tpm = positive, rpm_burst = positive,
-  tpm_burst = positive, breaker = breaker,
-  price = table_of({ input = amount, output = amount },
-    "a table {input=, output=}, per million tokens"),
-  weight = weight, tags = tags,
-}
-
-local FAILURES, WINDOW, OPEN, LONGEST = 5, 60, 30, 300 -- seconds
-
--- What a breaker is in full; nil: none. One that nobody asked for never takes
--- the only client of a model.
-local function breaker_of(value, is_real)
-  if value == nil and is_real then value = { floor = true } end
-  if not value then return nil end
-  if value == true then value = {} end
-  local open = value.open or OPEN
-  return { failures = value.failures or FAILURES,
-           window = value.window or WINDOW, open = open,
-           max_open = value.max_open or math.max(LONGEST, open),
-           floor = value.floor }
-end
-
---- What C is told of a client's limits.
--- @param common the common fields, or nil
--- @param is_real whether it is a provider that can fail for real: then it has
--- a breaker unless it says otherwise
-function fields.limits(common, is_real)
-  common = common or {}
-  return { slots = common.slots, rpm = common.rpm, tpm = common.tpm,
-           rpm_burst = common.rpm_burst, tpm_burst = common.tpm_burst,
-           breaker = breaker_of(common.breaker, is_real) }
-end
-
---- The common fields of `t`, checked, or nil if there are none.
-function fields.take_common(t, what, level)
-  local common
-  for key, check in pairs(fields.common) do
-    local value = t[key]
-    if value ~= nil then
-      if check(value) then
-        fields.check({ [key] = value }, fields.common, what, level + 1)
-      end
-      common = common or {}
-      common[key] = value
-    end
-  end
-  if common and common.rpm_burst and not common.rpm then
-    bad(level + 1, "rpm_burst of %s needs rpm", what)
-  end
-  if common and common.tpm_burst and not common.tpm then
-    bad(level + 1, "tpm_burst of %s needs tpm", what)
-  end
-  return common
-end
-
-function fields.check_id(id, where, level)
-  if type(id) ~= "string" or id == "" then
-    bad(level + 1, "%s needs an id, a string that is not empty (got %s)",
-      where, id == "" and "an empty one" or type(id))
-  end
-  fields.check_bytes(id, where, level + 1)
-end
-
---- Names end at a zero byte in C: two of them would be the same there.
-function fields.check_bytes(name, where, level)
-  if name:find("\0", 1, true) then
-    bad(level + 1, "%s: a name has no zero bytes, got %q", where, name)
-  end
-end
-
---- What llmpool.simulated, llmpool.openai, ... return: a plain table, so that
--- it can be sent to other threads.
--- @param name how the function is called: "simulated"
--- @param module the Lua module that makes the instance from the config
--- @param t the user's table: id, common fields, and those of `known`, which
--- become the config
--- @param known table: checks by name
-function fields.spec(name, module, t, known, level)
-  local what = "llmpool." .. name
-  if type(t) ~= "table" then
-    bad(level + 1, "bad argument #1 to '%s' (table expected, got %s)", name,
-      type(t))
-  end
-  local all = { id = fields.any }
-  for key, check in pairs(fields.common) do all[key] = check end
-  for key, check in pairs(known) do all[key] = check end
-  fields.check(t, all, what, level + 1)
-  fields.check_id(t.id, what, level + 1)
-  local config = {}
-  for key in pairs(known) do config[key] = t[key] end
-  return { [fields.MARK] = module, id = t.id, config = config,
-           common = fields.take_common(t, what, level + 1) }
 end
 
 return fields

@@ -3,9 +3,10 @@
 --   {id, module, config, public, live, common}   made from plain values in any
 --                                                state
 --   {id, bound = true, value, live, common}      a table of this state only
--- where common has the fields that every client may have (fields.lua).
+-- where common has the fields that every client may have (client_fields.lua).
 -- It holds no clients and makes none.
 
+local client_fields = require "llmpool.client_fields"
 local fields = require "llmpool.fields"
 local lifecycle = require "llmpool.lifecycle"
 
@@ -17,8 +18,8 @@ function registration.bind(functions) native = functions end
 
 -- ---- clients ---------------------------------------------------------------
 
-local MARK = fields.MARK
-local bad, check_id = fields.bad, fields.check_id
+local MARK = client_fields.MARK
+local bad, check_id = fields.bad, client_fields.check_id
 local check_fields, seconds, count = fields.check, fields.seconds, fields.count
 local at_least_one, func = fields.at_least_one, fields.func
 
@@ -26,14 +27,14 @@ local function module_name(v)
   if type(v) ~= "string" or v == "" then return "the name of a Lua module" end
 end
 
-local client_fields = { module = module_name, config = fields.any }
+local own_fields = { module = module_name, config = fields.any }
 
 --- A client made by a Lua module, in every thread that uses it.
 -- @param t table: id, module (its name; a function or a table with new, called
 -- with the config and {id, model}), config (plain values), and the fields that
 -- every client may have
 function registration.client(t)
-  local spec = fields.spec("client", nil, t, client_fields, 2)
+  local spec = client_fields.spec("client", nil, t, own_fields, 2)
   if t.module == nil then
     bad(2, "llmpool.client needs module, the name of a Lua module")
   end
@@ -49,7 +50,7 @@ end
 -- table of failure models), timeout, reply (a string or a function (request,
 -- {id, model}) -> text); see the page simulation
 function registration.simulated(t)
-  local spec = fields.spec("simulated", "llmpool.providers.simulated", t,
+  local spec = client_fields.spec("simulated", "llmpool.providers.simulated", t,
     require "llmpool.simulated.fields", 2)
   spec.live = true
   return spec
@@ -80,16 +81,16 @@ local function normalise(entry, where, level)
   if entry[MARK] then
     return { id = entry.id, module = entry[MARK], config = entry.config,
              live = entry.live, public = entry, common = entry.common,
-             limits = fields.limits(entry.common, REAL[entry[MARK]]),
+             limits = client_fields.limits(entry.common, REAL[entry[MARK]]),
              bound = not is_sendable(entry.config, {}) or nil }
   end
   if type(entry.generate) ~= "function" then
     bad(level + 1, "%s: client \"%s\" has no generate method; use a table "
       .. "with one, or llmpool.client, llmpool.simulated", where, entry.id)
   end
-  local common = fields.take_common(entry, where, level + 1)
+  local common = client_fields.take_common(entry, where, level + 1)
   return { id = entry.id, bound = true, value = entry, live = true,
-           common = common, limits = fields.limits(common) }
+           common = common, limits = client_fields.limits(common) }
 end
 
 function lifecycle.normalise(made, id)
@@ -117,7 +118,7 @@ local function check_name(name, method, level)
     bad(level + 1, "bad argument #1 to '%s' (a model's name expected, got %s)",
       method, name == "" and "an empty string" or type(name))
   end
-  fields.check_bytes(name, method, level + 1)
+  client_fields.check_bytes(name, method, level + 1)
 end
 
 local function check_unique(items, level)
@@ -238,7 +239,7 @@ function registration.clients(pool, model)
     local item = native.item(pool, model, client.id)
     local common = item and item.common or {}
     local state = client.breaker
-    for name in pairs(fields.common) do client[name] = common[name] end
+    for name in pairs(client_fields.common) do client[name] = common[name] end
     client.breaker_state = state
     client.slots = client.slots or 1
     client.weight = client.weight or 1

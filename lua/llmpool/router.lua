@@ -45,19 +45,13 @@ local function instructions(v)
   end
 end
 
-local function a_table(v)
-  if type(v) ~= "table" then return "a table" end
-end
-
-local function boolean(v)
-  if type(v) ~= "boolean" then return "true or false" end
-end
+local a_table = fields.table
 
 local known = {
   pool = a_pool, policy = fields.any, default = fields.any,
   timeout = fields.seconds, instructions = instructions, memory = bytes,
   retry_budget = a_table, hedge_budget = a_table, backoff = fields.seconds,
-  max_backoff = fields.seconds, context = a_table, strict = boolean,
+  max_backoff = fields.seconds, context = a_table, strict = fields.boolean,
   on_event = fields.func, probes = a_table, probation = fields.count,
 }
 

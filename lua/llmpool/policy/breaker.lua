@@ -98,8 +98,8 @@ end
 
 return function(t)
   t = part.options(t, "breaker", {
-    failures = fields.at_least_one, open = part.positive,
-    max_open = part.positive,
+    failures = fields.at_least_one, open = fields.positive_amount,
+    max_open = fields.positive_amount,
   }, fields.any)
   local inner = part.inner(t, "breaker")
   t.failures, t.open = t.failures or 5, t.open or 30

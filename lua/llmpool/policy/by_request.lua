@@ -17,17 +17,10 @@ local language = require "llmpool.policy.language"
 local part = require "llmpool.policy.part"
 local policy = require "llmpool.policy"
 
-local function text(v)
-  if type(v) ~= "string" then return "a string" end
-end
-
-local function boolean(v)
-  if type(v) ~= "boolean" then return "true or false" end
-end
-
 local known = {
-  tokens_over = fields.count, tokens_under = fields.count, tools = boolean,
-  language = text, tag = text, when = fields.func, use = fields.any,
+  tokens_over = fields.count, tokens_under = fields.count,
+  tools = fields.boolean, language = fields.string, tag = fields.string,
+  when = fields.func, use = fields.any,
 }
 
 local function has_tools(request)

@@ -9,7 +9,7 @@ local fields = require "llmpool.fields"
 local part = require "llmpool.policy.part"
 
 return function(t)
-  t = part.options(t, "canary", { share = part.share, key = fields.func },
+  t = part.options(t, "canary", { share = fields.rate, key = fields.func },
     fields.any)
   local stable, new = part.inner(t, "canary"), part.inner(t, "canary", 2)
   local share, key_of, credit = t.share or 0.05, t.key or part.key, 0

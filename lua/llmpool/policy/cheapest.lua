@@ -8,6 +8,7 @@
 -- many tokens of answer as it allows.
 --   cheapest { "gpt-4", "small", within = 5 }
 
+local fields = require "llmpool.fields"
 local part = require "llmpool.policy.part"
 
 local function explain(view, models, prompt, answer, within)
@@ -22,7 +23,7 @@ end
 
 return function(t)
   local given = part.options(t, "cheapest", {
-    within = part.positive, answer_tokens = part.positive,
+    within = fields.positive_amount, answer_tokens = fields.positive_amount,
   }, part.model)
   local within = given.within or math.huge
   local function plan_of(models, name, id)

@@ -19,10 +19,6 @@ local function after(v)
   end
 end
 
-local function a_table(v)
-  if type(v) ~= "table" then return "a table {ratio =, burst =}" end
-end
-
 -- A stream need only begin, unless it is kept back to its end.
 local function slowest(model, is_begin)
   local most, whole = 0, model:column "p95"
@@ -45,7 +41,8 @@ local function slowest_p95(view, attempt)
 end
 
 return function(t)
-  t = part.options(t, "hedge", { after = after, budget = a_table }, fields.any)
+  t = part.options(t, "hedge", { after = after, budget = budget.check },
+    fields.any)
   local inner, seconds = part.inner(t, "hedge"), t.after or "p95"
   local bucket = t.budget
     and budget.new(t.budget, "budget of policy 'hedge'", 2)

@@ -40,18 +40,6 @@ function part.model(v)
   if type(v) ~= "string" or v == "" then return "a model's name" end
 end
 
-function part.share(v)
-  if not fields.is_number(v) or v < 0 or v > 1 then
-    return "a number from 0 to 1"
-  end
-end
-
-function part.positive(v)
-  if not fields.is_number(v) or v <= 0 or v == math.huge then
-    return "a number greater than 0"
-  end
-end
-
 --- The policy that another one is made of: the first of its list.
 function part.inner(t, name, position)
   local value = t[position or 1]

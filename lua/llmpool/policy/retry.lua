@@ -13,14 +13,11 @@ local budget = require "llmpool.router.budget"
 local fields = require "llmpool.fields"
 local part = require "llmpool.policy.part"
 
-local function a_table(v)
-  if type(v) ~= "table" then return "a table {ratio =, burst =}" end
-end
-
 return function(t)
   t = part.options(t, "retry", {
-    retries = fields.count, backoff = part.positive,
-    max_backoff = part.positive, on = fields.any, budget = a_table,
+    retries = fields.count, backoff = fields.positive_amount,
+    max_backoff = fields.positive_amount, on = fields.any,
+    budget = budget.check,
   }, fields.any)
   local inner = part.inner(t, "retry")
   local checked = part.plan.new { { model = "m", retry_on = t.on } }

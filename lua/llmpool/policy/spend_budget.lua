@@ -43,8 +43,8 @@ end
 
 return function(t)
   t = part.options(t, "spend_budget", {
-    limit = part.positive, per = part.positive, otherwise = fields.any,
-    answer_tokens = part.positive,
+    limit = fields.positive_amount, per = fields.positive_amount,
+    otherwise = fields.any, answer_tokens = fields.positive_amount,
   }, fields.any)
   local inner = part.inner(t, "spend_budget")
   local otherwise = t.otherwise ~= nil and policy.of(t.otherwise, 2)

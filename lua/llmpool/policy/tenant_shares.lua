@@ -17,7 +17,7 @@ local part = require "llmpool.policy.part"
 local function shares(v)
   if type(v) ~= "table" then return "a table of shares by tenant" end
   for tenant, share in pairs(v) do
-    if part.positive(share) then
+    if fields.positive_amount(share) then
       return ("!the share of '%s' must be a number greater than 0, got %s")
         :format(tostring(tenant), tostring(share))
     end
@@ -35,10 +35,9 @@ end
 
 return function(t)
   t = part.options(t, "tenant_shares", {
-    shares = shares, default = part.positive, slots = fields.at_least_one,
-    tenant = fields.func, by_tokens = function(v)
-      if type(v) ~= "boolean" then return "true or false" end
-    end,
+    shares = shares, default = fields.positive_amount,
+    slots = fields.at_least_one, tenant = fields.func,
+    by_tokens = fields.boolean,
   }, fields.any)
   local inner = part.inner(t, "tenant_shares")
   local tenant_of = t.tenant or part.tenant

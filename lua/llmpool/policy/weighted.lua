@@ -12,8 +12,7 @@ local function read(t)
   local names, weights, total = {}, {}, 0
   for name, weight in pairs(t) do
     if name ~= "fallback" then names[#names + 1] = name end
-    if name ~= "fallback" and (not fields.is_number(weight) or weight < 0
-      or weight == math.huge) then
+    if name ~= "fallback" and fields.amount(weight) then
       fields.bad(4, "weight of '%s' in policy 'weighted' must be a number, 0 "
         .. "or more, got %s", tostring(name), type(weight))
     end

@@ -5,15 +5,14 @@
 -- looked for once, where the spec is made, and travels as a secret that shows
 -- nothing. It makes no clients and sends nothing.
 
+local client_fields = require "llmpool.client_fields"
 local fields = require "llmpool.fields"
+
+local text = fields.text
 
 local specs = {}
 
 -- ---- checks ----------------------------------------------------------------
-
-local function text(v)
-  if type(v) ~= "string" or v == "" then return "a string that is not empty" end
-end
 
 -- never says what the value is
 local function key(v)
@@ -22,10 +21,6 @@ local function key(v)
   if v:find "[%c ]" then
     return "!it has spaces or line breaks in it; is all of it the key?"
   end
-end
-
-local function boolean(v)
-  if type(v) ~= "boolean" then return "true or false" end
 end
 
 local function url(v)
@@ -82,7 +77,7 @@ local function known(more)
     model = text, headers = headers, timeout = specs.timeout, proxy = text,
     ca_file = text, max_bytes = fields.at_least_one, on_cancel = on_cancel,
     max_tokens = fields.at_least_one, api_version = text,
-    requires_done = boolean, http2 = boolean,
+    requires_done = fields.boolean, http2 = fields.boolean,
   }
   for name, check in pairs(more) do all[name] = check end
   return all
@@ -186,7 +181,7 @@ local function hide_headers(list)
 end
 
 local function make(name, provider, t, level)
-  local spec = fields.spec(name, "llmpool.providers." .. name, t,
+  local spec = client_fields.spec(name, "llmpool.providers." .. name, t,
     provider.fields, level + 1)
   local what, config = "llmpool." .. name, spec.config
   local secret = require "llmpool".secret
@@ -229,7 +224,8 @@ local PROVIDERS = {
   openai = {
     keys = { "OPENAI_API_KEY" }, urls = { "OPENAI_BASE_URL" },
     default_url = "https://api.openai.com/v1", choose = choose_azure,
-    fields = known { organization = text, project = text, azure = boolean },
+    fields = known { organization = text, project = text,
+                     azure = fields.boolean },
   },
   anthropic = {
     keys = { "ANTHROPIC_API_KEY" }, urls = { "ANTHROPIC_BASE_URL" },

@@ -10,21 +10,23 @@ local budget = {}
 local Budget = {}
 Budget.__index = Budget
 
-local known = {
-  ratio = function(v)
-    if not fields.is_number(v) or v < 0 then return "a number, 0 or more" end
-  end,
-  burst = function(v)
-    if not fields.is_number(v) or v < 0 then return "a number, 0 or more" end
-  end,
-}
+local function share(v)
+  if not fields.is_number(v) or v < 0 then return "a number, 0 or more" end
+end
+
+local known = { ratio = share, burst = share }
+
+--- A check, as fields.lua has them: whether it is a table.
+function budget.check(v)
+  if type(v) ~= "table" then return "a table {ratio =, burst =}" end
+end
 
 --- @param t table: ratio, of the requests (0.1); burst, how many more (10)
 function budget.new(t, what, level)
   if t == nil then t = {} end
-  if type(t) ~= "table" then
-    fields.bad(level + 1, "%s must be a table {ratio =, burst =}, got %s", what,
-      type(t))
+  local wanted = budget.check(t)
+  if wanted then
+    fields.bad(level + 1, "%s must be %s, got %s", what, wanted, type(t))
   end
   fields.check(t, known, what, level + 1)
   local burst = t.burst or 10

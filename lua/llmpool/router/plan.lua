@@ -20,6 +20,8 @@ local function bad(...) error(string.format(...), 0) end
 
 -- ---- checks: nil, or what is wanted -----------------------------------------
 
+local text, a_table, positive = fields.string, fields.table, fields.positive
+
 local function id_list(v)
   if type(v) == "string" and v ~= "" then return end
   local wanted = "a name that is not empty, or a list of names"
@@ -57,20 +59,8 @@ local function priority(v)
   end
 end
 
-local function text(v)
-  if type(v) ~= "string" then return "a string" end
-end
-
-local function a_table(v)
-  if type(v) ~= "table" then return "a table" end
-end
-
 local function instant(v)
   if not fields.is_number(v) then return "an instant, in seconds" end
-end
-
-local function positive(v)
-  if not fields.is_number(v) or v <= 0 then return "a number greater than 0" end
 end
 
 local attempt_fields = {

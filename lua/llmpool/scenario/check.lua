@@ -2,6 +2,7 @@
 -- every mistake is an error at the place of the script that made it, and names
 -- the nearest thing there is. It runs nothing.
 
+local client_fields = require "llmpool.client_fields"
 local expect = require "llmpool.scenario.expect"
 local fields = require "llmpool.fields"
 local nearest = require "llmpool.nearest"
@@ -9,20 +10,14 @@ local traffic = require "llmpool.scenario.traffic"
 
 local check = {}
 
-local function text(v)
-  if type(v) ~= "string" or v == "" then return "a string that is not empty" end
-end
+local text, a_table = fields.text, fields.table
 
 local function integer(v)
   if math.type(v) ~= "integer" then return "an integer" end
 end
 
-local function a_table(v)
-  if type(v) ~= "table" then return "a table" end
-end
-
-local function positive(v)
-  if not fields.is_number(v) or v <= 0 or v == math.huge then
+local function length(v)
+  if fields.positive_amount(v) then
     return "a number of seconds greater than 0"
   end
 end
@@ -36,7 +31,7 @@ local function policy(v)
 end
 
 local known = {
-  name = text, about = text, seed = integer, duration = positive,
+  name = text, about = text, seed = integer, duration = length,
   models = a_table, traffic = a_table, policy = policy, router = a_table,
   expect = a_table, actions = a_table, prepare = fields.func,
   log = fields.count, make_policy = fields.func,
@@ -54,7 +49,7 @@ local function client(entry, where, level)
   if type(entry) ~= "table" then
     fields.bad(level + 1, "%s must be a table, got %s", where, type(entry))
   end
-  if entry[fields.MARK] or type(entry.generate) == "function" then
+  if entry[client_fields.MARK] or type(entry.generate) == "function" then
     return entry
   end
   local ok, made = pcall(require "llmpool".simulated, entry)

@@ -5,7 +5,7 @@
 -- real upstreams. What the numbers mean is report.lua's.
 
 local callers = require "llmpool.scenario.callers"
-local fields = require "llmpool.fields"
+local client_fields = require "llmpool.client_fields"
 local native = require "llmpool.native"
 local report = require "llmpool.scenario.report"
 local traffic = require "llmpool.scenario.traffic"
@@ -26,7 +26,7 @@ end
 
 -- Answers that nobody reads need no words of their own.
 local function lean(client)
-  local config = client[fields.MARK] == "llmpool.providers.simulated"
+  local config = client[client_fields.MARK] == "llmpool.providers.simulated"
     and client.config
   if not config or config.reply then return client end
   local copy = {}

@@ -11,11 +11,8 @@ local traffic = {}
 
 -- ---- checks -----------------------------------------------------------------
 
-local function positive(v)
-  if not fields.is_number(v) or v <= 0 or v == math.huge then
-    return "a number greater than 0"
-  end
-end
+local text, a_table = fields.text, fields.table
+local positive = fields.positive_amount
 
 -- Time passes from one to the next, or they would never end.
 local function passing(v)
@@ -29,24 +26,10 @@ local function models(v)
   return "a model's name or a list of names"
 end
 
-local function text(v)
-  if type(v) ~= "string" or v == "" then
-    return "a string that is not empty"
-  end
-end
-
-local function boolean(v)
-  if type(v) ~= "boolean" then return "true or false" end
-end
-
 local function request(v)
   if type(v) ~= "table" and type(v) ~= "function" and type(v) ~= "string" then
     return "a prompt, a request table, or a function (number) -> request"
   end
-end
-
-local function a_table(v)
-  if type(v) ~= "table" then return "a table" end
 end
 
 local function instants(v)
@@ -74,7 +57,7 @@ end
 
 -- What every source may have.
 local common = {
-  model = models, tenant = text, stream = boolean,
+  model = models, tenant = text, stream = fields.boolean,
   prompt_tokens = distribution.check, max_tokens = distribution.check,
   request = request, tags = a_table, keys = fields.at_least_one,
   timeout = fields.seconds, priority = fields.count, from = fields.seconds,

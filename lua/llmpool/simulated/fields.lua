@@ -6,23 +6,13 @@ local distribution = require "llmpool.distribution"
 local fields = require "llmpool.fields"
 local kinds = require "llmpool.simulated.kinds"
 
-local function positive(v)
-  if not fields.is_number(v) or v <= 0 or v == math.huge then
-    return "a number greater than 0"
-  end
-end
-
-local function describe(value)
-  if type(value) == "number" then return tostring(value) end
-  if type(value) == "string" then return ('"%s"'):format(value) end
-  return type(value)
-end
+local positive, boolean = fields.positive_amount, fields.boolean
 
 -- The sentence for a field of a table that is inside another.
 local function inner(what, key, wanted, value)
   if wanted:sub(1, 1) == "!" then return "!" .. key .. ": " .. wanted:sub(2) end
   return ("!%s of %s must be %s, got %s"):format(key, what, wanted,
-    describe(value))
+    fields.describe(value))
 end
 
 -- A check for a table with these fields; `also` looks at the whole.
@@ -42,10 +32,6 @@ local function table_of(what, known, needed, also)
     end
     return also and also(v)
   end
-end
-
-local function boolean(v)
-  if type(v) ~= "boolean" then return "true or false" end
 end
 
 local outage = table_of("an outage", {
@@ -90,12 +76,9 @@ local slow_first = table_of("slow_first", {
   rate = fields.rate, delay = distribution.check,
 }, { "delay" })
 
-local function cut_at(v)
-  local wanted = distribution.check(v)
-  if wanted then return wanted end
-end
-
-local cut = table_of("cut", { rate = fields.rate, at = cut_at }, {})
+local cut = table_of("cut", {
+  rate = fields.rate, at = distribution.check,
+}, {})
 local silence = table_of("silence", { rate = fields.rate }, { "rate" })
 
 local failures = table_of("failures", {
@@ -118,7 +101,7 @@ local function reply(v)
   end
 end
 
---- Checks by name, for fields.spec.
+--- Checks by name, for client_fields.spec.
 return {
   latency = latency, first_token = distribution.check,
   per_token = distribution.check, tokens = distribution.check,

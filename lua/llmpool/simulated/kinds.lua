@@ -49,8 +49,7 @@ function kinds.check(v)
       return ("!unknown kind of failure '%s'%s"):format(tostring(kind),
         fields.suggestion(kind, table_of))
     end
-    if type(key) == "string" and
-      (not fields.is_number(value) or value < 0 or value == math.huge) then
+    if type(key) == "string" and fields.amount(value) then
       return ("!the weight of '%s' must be a number, 0 or more, got %s")
         :format(key, tostring(value))
     end
