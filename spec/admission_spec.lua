@@ -4,6 +4,8 @@
 -- programs (45 to 56) take --seconds and --seed, and run for a few seconds
 -- each in scripts/test.sh, plain and under the sanitizers.
 
+local read = require("spec.support.files").read
+
 local C = "spec/c/"
 local UNIT, CAPACITY = C .. "test_admission.c", C .. "test_admission_capacity.c"
 local POOL, CHECKOUT = C .. "test_pool.c", C .. "test_checkout.c"
@@ -70,11 +72,6 @@ local TESTS = {
   [55] = { C .. "test_parker_portable.c", "each error path once" },
   [56] = { MIX, "random yields at every atomic and lock", "(56)" },
 }
-
-local function read(path)
-  local file <close> = assert(io.open(path, "rb"))
-  return file:read "a"
-end
 
 describe("the list of tests #once", function()
   for number = 1, 56 do

@@ -1,6 +1,7 @@
 -- The benchmarks: that each runs and comes into the table, and that the table
 -- says what its samples say. No figure is judged here.
 
+local files = require "spec.support.files"
 local run = require("spec.support.shell").run
 
 local build = os.getenv "LLMPOOL_BUILD" or "build"
@@ -11,13 +12,9 @@ local function built()
 end
 
 local function table_of(samples)
-  local path = os.tmpname()
-  local file = assert(io.open(path, "w"))
-  file:write(samples)
-  file:close()
-  local output, ok = run("lua5.4 scripts/bench/table.lua " .. path)
-  os.remove(path)
-  return output, ok
+  return files.with(samples, function(path)
+    return run("lua5.4 scripts/bench/table.lua " .. path)
+  end)
 end
 
 describe("scripts/bench/run.sh #once", function()

@@ -2,6 +2,7 @@
 -- callbacks and generators; and the places that cannot yield say so at once.
 
 local llmpool = require "llmpool"
+local files = require "spec.support.files"
 local ledger = require "spec.support.ledger"
 local surface = require "spec.support.surface"
 
@@ -196,13 +197,7 @@ describe("a wait", function()
       return last
     end,
     dofile = function()
-      local name = os.tmpname()
-      local file = assert(io.open(name, "w"))
-      file:write "require 'llmpool'.sleep(0) return 'w'"
-      file:close()
-      local result = dofile(name)
-      os.remove(name)
-      return result
+      return files.with("require 'llmpool'.sleep(0) return 'w'", dofile)
     end,
   } do
     it("works inside " .. name, function()

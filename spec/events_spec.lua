@@ -234,10 +234,7 @@ describe("events with a callback", function()
 end)
 
 describe("the page about events #once", function()
-  local function read(path)
-    local file <close> = assert(io.open(path))
-    return file:read "a"
-  end
+  local read = require("spec.support.files").read
 
   it("has every kind that there is, and no other", function()
     local page = read "lua/llmpool/doc/events.md"

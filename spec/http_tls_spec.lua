@@ -4,6 +4,8 @@
 
 local llmpool = require "llmpool"
 local found, http = pcall(require, "llmpool.http")
+
+local shell = require "spec.support.shell"
 local world = require "spec.support.world"
 
 describe("llmpool.http over TLS", function()
@@ -29,7 +31,7 @@ describe("llmpool.http over TLS", function()
 
   teardown(function()
     server.stop { ca_file = ca_file }
-    world.run("rm -rf " .. directory)
+    shell.run("rm -rf " .. directory)
   end)
 
   -- The error of a request.
@@ -43,7 +45,7 @@ describe("llmpool.http over TLS", function()
   it("believes no certificate that has expired", function()
     local old = serve "expired.pem"
     local err = failure { url = old.url .. "/echo" }
-    world.run(([[printf 'GET /quit HTTP/1.1\r\n\r\n' |
+    shell.run(([[printf 'GET /quit HTTP/1.1\r\n\r\n' |
       openssl s_client -quiet -connect 127.0.0.1:%d]]):format(old.port))
     old.stop()
     assert.equal("tls", err.kind)

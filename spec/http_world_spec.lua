@@ -4,8 +4,10 @@
 local llmpool = require "llmpool"
 local found, http = pcall(require, "llmpool.http")
 
+local files = require "spec.support.files"
+local shell = require "spec.support.shell"
 local world = require "spec.support.world"
-local program, run, script = world.program, world.run, world.script
+local program, script = world.program, world.script
 
 describe("llmpool.http in the world", function()
   if not found then
@@ -125,23 +127,14 @@ describe("llmpool.http in the world", function()
     local tls, directory
 
     setup(function()
-      directory = run("mktemp -d"):gsub("%s", "")
-      local output, status = run(([[cd %s && openssl req -x509 -newkey ec \
-        -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -keyout ca.key \
-        -out ca.pem -subj /CN=authority && openssl req -newkey ec \
-        -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key.pem \
-        -out request.pem -subj /CN=server && printf \
-        'subjectAltName=IP:127.0.0.1\n' > names && openssl x509 -req -days 2 \
-        -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial \
-        -extfile names -out cert.pem]]):format(directory))
-      assert(status == 0, output)
+      directory = world.certificates()
       tls = http_server.start(("--cert %s/cert.pem --key %s/key.pem"):format(
         directory, directory), "https")
     end)
 
     teardown(function()
       tls.stop { ca_file = directory .. "/ca.pem" }
-      run("rm -rf " .. directory)
+      shell.run("rm -rf " .. directory)
     end)
 
     it("are checked", function()
@@ -206,46 +199,27 @@ describe("llmpool.http in the world", function()
 
     -- nginx speaks it; its answer is the number of the connection.
     local CONF = [[
-      daemon on; master_process off; pid %s/pid; error_log %s/log;
-      events { worker_connections 256; }
-      http { access_log off;
-        client_body_temp_path %s/1; proxy_temp_path %s/2;
-        fastcgi_temp_path %s/3; uwsgi_temp_path %s/4; scgi_temp_path %s/5;
-        server { listen 127.0.0.1:%d ssl http2;
-          ssl_certificate %s/cert.pem; ssl_certificate_key %s/cert.key;
-          location / { return 200 $connection; }
-          location /slow { limit_rate 1k; root %s; } } }
+      server { listen 127.0.0.1:$port ssl http2;
+        ssl_certificate $dir/cert.pem; ssl_certificate_key $dir/key.pem;
+        location / { return 200 $connection; }
+        location /slow { limit_rate 1k; root $dir; } }
     ]]
 
     setup(function()
-      if not os.execute "command -v nginx >/dev/null" then return end
-      directory = run("mktemp -d"):gsub("%s", "")
-      assert(os.execute(([[cd %s && openssl req -x509 -newkey ec \
-        -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
-        -keyout cert.key -out cert.pem -subj /CN=server \
-        -addext subjectAltName=IP:127.0.0.1 2>/dev/null; chmod 755 .; \
-        head -c 100000 /dev/zero > slow]]):format(directory)))
-      for _ = 1, 10 do
-        port = math.random(20000, 30000)
-        local file <close> = assert(io.open(directory .. "/conf", "w"))
-        file:write((CONF:gsub("%%s", directory):gsub("%%d", port)))
-        file:flush()
-        local output, status = run("nginx -c " .. directory .. "/conf")
-        if status == 0 then return end
-        port = nil
-        assert(output:find "in use" or output:find "http2", output)
-      end
+      directory = world.certificates()
+      files.write(directory .. "/slow", ("\0"):rep(100000))
+      port = world.nginx(directory, CONF)
     end)
 
     teardown(function()
-      if not directory then return end
-      run("kill $(cat " .. directory .. "/pid); rm -rf " .. directory)
+      if port then world.stop_nginx(directory) end
+      shell.run("rm -rf " .. directory)
     end)
 
     local function get(path, options)
       options = options or {}
       options.url = ("https://127.0.0.1:%d%s"):format(port, path)
-      options.ca_file = directory .. "/cert.pem"
+      options.ca_file = directory .. "/ca.pem"
       return http.request(options)
     end
 
@@ -373,14 +347,14 @@ describe("llmpool.http in the world", function()
           end })
           http.request(request.url:gsub("raw.*", "echo")) ]], "false\t", 0 },
       } do
-        local output, status = script(hanging() .. case[1])
+        local output, _, status = script(hanging() .. case[1])
         assert.equal(case[3], status, name .. ": " .. output)
         assert.truthy(output:find(case[2], 1, true), name .. ": " .. output)
       end
     end)
 
     it("comes by Ctrl-C while it waits #signals", function()
-      local output, status = script(hanging() .. [[
+      local output, _, status = script(hanging() .. [[
         os.execute "(sleep 0.2; kill -INT $PPID) &"
         http.request(request) ]])
       assert.equal(1, status)
@@ -390,16 +364,17 @@ describe("llmpool.http in the world", function()
 
   it("asks the interpreter for Lua, and curl for nothing else #once", function()
     local build = os.getenv "LLMPOOL_BUILD" or "build"
-    local report = run("ldd -r " .. build .. "/modules/llmpool/http.so")
+    local report = shell.run("ldd -r " .. build .. "/modules/llmpool/http.so")
     for symbol in report:gmatch "undefined symbol: ([%w_]+)" do
       assert.truthy(symbol:find "^luaL?_", symbol)
     end
     assert.truthy(report:find "libcurl")
     assert.is_nil(report:find "liblua")
-    local exported = run("nm -D --defined-only " .. build ..
-                         "/modules/llmpool/http.so")
+    local exported = shell.run("nm -D --defined-only " .. build ..
+                               "/modules/llmpool/http.so")
     assert.equal("luaopen_llmpool_http", exported:match "%S+ T (%S+)")
-    assert.is_nil(run("ldd " .. program):find "libcurl") -- nor at the start
+    -- nor at the start
+    assert.is_nil(shell.run("ldd " .. program):find "libcurl")
     assert.equal(llmpool, require "llmpool")
   end)
 end)

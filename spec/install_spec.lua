@@ -1,6 +1,7 @@
 -- cmake --install into an empty place, and from there what users do: run the
 -- program, require the module in a plain lua5.4, link a C program.
 
+local files = require "spec.support.files"
 local shell = require "spec.support.shell"
 
 local build = os.getenv "LLMPOOL_BUILD" or "build"
@@ -158,9 +159,7 @@ describe("an installed llmpool #once", function()
   for _, how in ipairs { "", "--static" } do
     it("serves a C program by pkg-config " .. how, function()
       local source = prefix .. "/program.c"
-      local file <close> = assert(io.open(source, "w"))
-      file:write(C_PROGRAM)
-      file:close()
+      files.write(source, C_PROGRAM)
       local flags = must("PKG_CONFIG_PATH=" .. prefix ..
         "/lib/pkgconfig pkg-config --cflags --libs " .. how .. " llmpool")
       flags = flags:gsub("\n", "")
@@ -182,9 +181,7 @@ describe("an installed llmpool #once", function()
   } do
     it("lends to the threads of a program in " .. case[1], function()
       local source = prefix .. "/pool_" .. case[2]
-      local file <close> = assert(io.open(source, "w"))
-      file:write(C_POOL)
-      file:close()
+      files.write(source, C_POOL)
       local flags = must("PKG_CONFIG_PATH=" .. prefix ..
         "/lib/pkgconfig pkg-config --cflags --libs llmpool"):gsub("\n", "")
       must(("%s -Wall -Wextra -Wno-missing-field-initializers -pedantic " ..
@@ -222,7 +219,7 @@ describe("an installed llmpool #once", function()
       [[/bin/llmpool -e 'print(require "llmpool"._VERSION)']]))
     assert.truthy(must("cat " .. prefix .. "/share/man/man1/llmpool.1")
       :find('"llmpool ' .. version .. '"', 1, true))
-    local file <close> = assert(io.open "CHANGELOG.md")
-    assert.truthy(file:read("a"):find("## [" .. version .. "]", 1, true))
+    assert.truthy(files.read "CHANGELOG.md"
+      :find("## [" .. version .. "]", 1, true))
   end)
 end)

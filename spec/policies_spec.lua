@@ -2,16 +2,15 @@
 -- on an hour of traffic.
 
 local llmpool = require "llmpool"
+local shell = require "spec.support.shell"
 
 local program = os.getenv "LLMPOOL" or "build/llmpool"
 
 local function scripts()
-  local pipe = assert(io.popen "ls scripts/policies/*.lua")
   local list = {}
-  for path in pipe:lines() do
+  for path in shell.out("ls scripts/policies/*.lua"):gmatch "%S+" do
     if not path:find "try%.lua$" then list[#list + 1] = path end
   end
-  pipe:close()
   return list
 end
 
@@ -33,15 +32,14 @@ describe("scripts/policies #once", function()
   end)
 
   it("serve an hour of traffic with an outage in it #host", function()
-    local pipe = assert(io.popen(program .. " scripts/policies/try.lua 2>&1"))
     local seen = 0
-    for line in pipe:lines() do
+    local output = shell.must(program .. " scripts/policies/try.lua")
+    for line in output:gmatch "[^\n]+" do
       local name, served = line:match "^(%S+)%s+(%d+) served %(large %d+"
       assert(name, line)
       assert.equal(1800, tonumber(served))
       seen = seen + 1
     end
-    assert.is_true(pipe:close())
     assert.equal(#scripts(), seen)
   end)
 end)

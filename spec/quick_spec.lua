@@ -3,7 +3,9 @@
 -- does: it comes back however the task ends.
 
 local llmpool = require "llmpool"
+local files = require "spec.support.files"
 local ledger = require "spec.support.ledger"
+local shell = require "spec.support.shell"
 
 local function pool_of(count, options)
   local clients = {}
@@ -162,14 +164,9 @@ describe("the short way of a lease", function()
   }
   for where, code in pairs(ends) do
     it("is over at a program's end " .. where .. " #host", function()
-      local path = os.tmpname()
-      local file = assert(io.open(path, "w"))
-      file:write(ENDS:format(code))
-      file:close()
-      local pipe = io.popen(os.getenv "LLMPOOL" .. " -W " .. path .. " 2>&1")
-      local output = pipe:read "a"
-      pipe:close()
-      os.remove(path)
+      local output = files.with(ENDS:format(code), function(path)
+        return (shell.run(os.getenv "LLMPOOL" .. " -W " .. path))
+      end)
       assert.matches("0\t1\t1\t0\n", output, 1, true)
       assert.is_nil(output:find("never returned", 1, true), output)
     end)

@@ -10,14 +10,13 @@
 -- that begins with the comment `-- NAME.lua` is that file. Only stdout is
 -- compared.
 
-local function capture(command)
-  local pipe = assert(io.popen(command))
-  local text = pipe:read "a"
-  assert(pipe:close(), command)
-  return (text:gsub("\n$", ""))
-end
+local files = require "spec.support.files"
+local shell = require "spec.support.shell"
 
-local program = capture("realpath " .. (os.getenv "LLMPOOL" or "build/llmpool"))
+local read = files.read
+
+local program = shell.out("realpath " .. (os.getenv "LLMPOOL"
+                                          or "build/llmpool"))
 
 local function lines_of(text)
   local lines = {}
@@ -73,15 +72,9 @@ local function fits(actual, expected, i, j)
          and fits(actual, expected, i + 1, j + 1)
 end
 
-local function read(path)
-  local file <close> = assert(io.open(path, "rb"))
-  return file:read "a"
-end
-
 local function write(path, text)
   os.execute("mkdir -p " .. path:match "^(.*)/")
-  local file <close> = assert(io.open(path, "w"))
-  file:write(text)
+  files.write(path, text)
 end
 
 local function file_name(block)
@@ -159,26 +152,23 @@ end)
 
 -- The pages of the documentation, and the recipes, are held to the same.
 it("the manual's index leads to every page #readme #once", function()
-  local file = assert(io.open "lua/llmpool/doc/index.md")
-  local index = file:read "a"
-  file:close()
-  for name in capture("ls lua/llmpool/doc"):gmatch "(%w+%.md)" do
+  local index = read "lua/llmpool/doc/index.md"
+  for name in shell.out("ls lua/llmpool/doc"):gmatch "(%w+%.md)" do
     if name ~= "index.md" then
       assert.matches("](" .. name .. ")", index, 1, true)
     end
   end
 end)
 
-local pages = assert(io.popen "ls CONTRIBUTING.md lua/llmpool/doc/*.md")
-for path in pages:lines() do
+local pages = shell.out "ls CONTRIBUTING.md lua/llmpool/doc/*.md"
+for path in pages:gmatch "%S+" do
   describe(path .. " #once #host", function()
     local place
-    setup(function() place = capture "mktemp -d" end)
+    setup(function() place = shell.out "mktemp -d" end)
     teardown(function() os.execute("rm -rf " .. place) end)
     test_blocks(read(path), function() return place end)
   end)
 end
-pages:close()
 
 describe("the reading of a README #once", function()
   it("finds the output of a block", function()

@@ -1,21 +1,15 @@
 -- The rooms of the house: which floor may know which, how long a file and a
 -- function may get, what may lie at the top. Read from the sources alone.
 
-local function lines_of(command)
-  local pipe = assert(io.popen(command))
-  local lines = {}
-  for line in pipe:lines() do
-    lines[#lines + 1] = line
-  end
-  assert(pipe:close(), command)
-  return lines
-end
+local files = require "spec.support.files"
+local shell = require "spec.support.shell"
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "a"
-  file:close()
-  return text
+local read = files.read
+
+local function lines_of(command)
+  local lines = {}
+  for line in shell.out(command):gmatch "[^\n]+" do lines[#lines + 1] = line end
+  return lines
 end
 
 local function exists(path)

@@ -1,6 +1,7 @@
 -- What a policy may do wrong, while serving and when it is replaced: no request
 -- is lost, an event says so. And why a request goes where it goes.
 
+local files = require "spec.support.files"
 local ledger = require "spec.support.ledger"
 local llmpool = require "llmpool"
 local scripted = require "spec.support.scripted"
@@ -93,15 +94,9 @@ end)
 
 -- Files in a directory of their own.
 local function with_file(fn)
-  local path = os.tmpname()
-  local function write(text)
-    local file = assert(io.open(path, "w"))
-    file:write(text)
-    file:close()
-  end
-  local ok, err = pcall(fn, path, write)
-  os.remove(path)
-  if not ok then error(err, 0) end
+  files.with("", function(path)
+    fn(path, function(text) files.write(path, text) end)
+  end)
 end
 
 describe("a policy that is reloaded", function()

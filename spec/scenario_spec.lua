@@ -4,6 +4,8 @@
 local llmpool = require "llmpool"
 local scenario = require "llmpool.scenario"
 
+local files = require "spec.support.files"
+
 local function queue(fields)
   local t = {
     name = "queue", duration = 200,
@@ -444,17 +446,6 @@ describe("traffic", function()
 end)
 
 describe("a scenario's file", function()
-  local function with_file(text, body)
-    local name = os.tmpname()
-    local file = assert(io.open(name, "w"))
-    file:write(text)
-    file:close()
-    local results = table.pack(pcall(body, name))
-    os.remove(name)
-    assert(results[1], results[2])
-    return table.unpack(results, 2, results.n)
-  end
-
   local text = [[
     local scenario = require "llmpool.scenario"
     local set = scenario.settings { rate = 2, wait = true, kind = "poisson" }
@@ -464,7 +455,7 @@ describe("a scenario's file", function()
   ]]
 
   it("is loaded, with settings", function()
-    with_file(text, function(name)
+    files.with(text, function(name)
       assert.equal(2, scenario.load(name).traffic[1].rate)
       assert.equal(5, scenario.load(name, { rate = "5" }).traffic[1].rate)
       assert.equal(5, scenario.load(name, { rate = 5 }).traffic[1].rate)
@@ -472,7 +463,7 @@ describe("a scenario's file", function()
   end)
 
   it("is refused with what is wrong", function()
-    with_file(text, function(name)
+    files.with(text, function(name)
       local function refused(settings)
         return select(2, pcall(scenario.load, name, settings))
       end
@@ -481,11 +472,11 @@ describe("a scenario's file", function()
       assert.matches("rate must be a number, got 'x'", refused { rate = "x" })
       assert.matches("wait must be a boolean", refused { wait = "yes" })
     end)
-    with_file("return 1", function(name)
+    files.with("return 1", function(name)
       assert.matches("returns no scenario %(number%)",
         select(2, pcall(scenario.load, name)))
     end)
-    with_file("return +", function(name)
+    files.with("return +", function(name)
       assert.matches(":1: unexpected symbol",
         select(2, pcall(scenario.load, name)))
     end)

@@ -2,6 +2,7 @@
 -- streams, and each way in which it fails, at the stated instant.
 
 local llmpool = require "llmpool"
+local files = require "spec.support.files"
 local ledger = require "spec.support.ledger"
 
 local FIRST = 2 ^ -30 -- of a second: retry_at is rounded up
@@ -78,12 +79,9 @@ describe("what a simulated client may be given", function()
   end
 
   it("names the line of a file that holds no number", function()
-    local name = os.tmpname()
-    local file <close> = assert(io.open(name, "w"))
-    file:write("0.1\n# a comment\n\nfast\n")
-    file:close()
-    local message = refused { latency = { "empirical", file = name } }
-    os.remove(name)
+    local message = files.with("0.1\n# a comment\n\nfast\n", function(name)
+      return refused { latency = { "empirical", file = name } }
+    end)
     assert.matches(":4: a number.*'fast'", message)
   end)
 end)

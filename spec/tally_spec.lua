@@ -1,16 +1,13 @@
 -- scripts/tally.awk: to the sum of the tests, silence is a failure.
 
+local files = require "spec.support.files"
+local shell = require "spec.support.shell"
+
 local function tally(kind, status, log)
-  local path = os.tmpname()
-  local file <close> = assert(io.open(path, "w"))
-  file:write(log)
-  file:close()
-  local pipe <close> = assert(io.popen(string.format(
-    "awk -v kind=%s -v status=%d -f scripts/tally.awk %s",
-    kind, status, path)))
-  local sum = pipe:read "a"
-  os.remove(path)
-  return sum
+  return files.with(log, function(path)
+    return (shell.must(("awk -v kind=%s -v status=%d -f scripts/tally.awk %s")
+      :format(kind, status, path)))
+  end)
 end
 
 describe("the tally of TAP #once", function()

@@ -2,6 +2,7 @@
 -- are shared, errors come home with their traceback.
 
 local llmpool = require "llmpool"
+local files = require "spec.support.files"
 local ledger = require "spec.support.ledger"
 local surface = require "spec.support.surface"
 
@@ -40,9 +41,7 @@ describe("a thread", function()
   it("may be a module, found on the parent's path", function()
     local name = os.tmpname()
     os.rename(name, name .. ".lua")
-    local file = assert(io.open(name .. ".lua", "w"))
-    file:write "return function(x) return 'module', x end"
-    file:close()
+    files.write(name .. ".lua", "return function(x) return 'module', x end")
     local path = package.path
     package.path = name:match "^.*/" .. "?.lua;" .. path
     assert.same({ "module", 5 },

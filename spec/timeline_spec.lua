@@ -6,6 +6,8 @@ local llmpool = require "llmpool"
 local scenario = require "llmpool.scenario"
 local timeline = require "llmpool.timeline"
 
+local files = require "spec.support.files"
+
 local function ran(fields)
   local t = {
     name = "two <models> & more", duration = 30, log = 1 << 20,
@@ -116,12 +118,10 @@ end)
 
 describe("a trace for Chrome", function()
   local function trace(run)
-    local name = os.tmpname()
-    require "llmpool.chrome_trace".write(name, run)
-    local file <close> = assert(io.open(name))
-    local text = file:read "a"
-    os.remove(name)
-    return json.decode(text).traceEvents
+    return files.with("", function(name)
+      require "llmpool.chrome_trace".write(name, run)
+      return json.decode(files.read(name)).traceEvents
+    end)
   end
 
   -- As a strict reader has it: all fields, in order of time, every span closed.

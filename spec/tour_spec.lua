@@ -1,13 +1,12 @@
 -- The five questions of scripts/tour: each script runs, and says what it
 -- explains. What time decides is compared with room to spare.
 
+local shell = require "spec.support.shell"
+
 local program = os.getenv "LLMPOOL" or "build/llmpool"
 
 local function tour(name)
-  local pipe = assert(io.popen(program .. " scripts/tour/" .. name .. " 2>&1"))
-  local text = pipe:read "a"
-  assert(pipe:close(), text)
-  return text
+  return shell.must(program .. " scripts/tour/" .. name)
 end
 
 local function says(text, ...)

@@ -4,19 +4,15 @@ local json = require "llmpool.json"
 local llmpool = require "llmpool"
 local replay = require "llmpool.scenario.replay"
 
+local files = require "spec.support.files"
+
 local function read(path)
   local lines = {}
   for line in io.lines(path) do lines[#lines + 1] = json.decode(line) end
   return lines
 end
 
-local function with_path(body)
-  local path = os.tmpname()
-  local results = table.pack(pcall(body, path))
-  os.remove(path)
-  if not results[1] then error(results[2], 0) end
-  return table.unpack(results, 2, results.n)
-end
+local function with_path(body) return files.with("", body) end
 
 -- Twenty requests, one a second, over a model that is down from 5 to 10.
 local function record(path, target)
@@ -105,10 +101,7 @@ end)
 
 describe("a trace that is wrong", function()
   local function refused(text)
-    return with_path(function(path)
-      local file = assert(io.open(path, "w"))
-      file:write(text)
-      file:close()
+    return files.with(text, function(path)
       return select(2, pcall(replay.scenario, path))
     end)
   end
@@ -131,13 +124,9 @@ describe("a trace that is wrong", function()
   end)
 
   it("may end in half a line, where its program was killed", function()
-    with_path(function(path)
-      local file = assert(io.open(path, "w"))
-      file:write(head, '{"at":1,"attempts":[{"model":"m","client":"a",'
-        .. '"after":0,"seconds":1,"ok":true}],"ok":true}\n{"at":2,"atte')
-      file:close()
-      assert.equal(1, #replay.read(path))
-    end)
+    local text = head .. '{"at":1,"attempts":[{"model":"m","client":"a",'
+      .. '"after":0,"seconds":1,"ok":true}],"ok":true}\n{"at":2,"atte'
+    assert.equal(1, #files.with(text, replay.read))
     assert.matches(":1: malformed JSON", refused "{")
   end)
 

@@ -16,6 +16,9 @@
 
 local lfs = require "lfs"
 
+local files = require "spec.support.files"
+local shell = require "spec.support.shell"
+
 local M = {}
 
 local function quote(text)
@@ -23,27 +26,8 @@ local function quote(text)
 end
 M.quote = quote
 
-local function capture(command)
-  local pipe = assert(io.popen(command))
-  local text = pipe:read "a"
-  assert(pipe:close(), command)
-  return (text:gsub("\n$", ""))
-end
-
-local function write(path, text)
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  assert(file:close())
-end
-M.write = write
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "a"
-  file:close()
-  return text
-end
-M.read = read
+local read, write = files.read, files.write
+M.read, M.write = read, write
 
 local build = os.getenv "LLMPOOL_BUILD" or "build"
 local bin = os.getenv "LLMPOOL_BIN" or os.getenv "LLMPOOL"
@@ -52,8 +36,8 @@ local bin = os.getenv "LLMPOOL_BIN" or os.getenv "LLMPOOL"
 -- For setup: a place for the runs, and both programs under the name `lua`.
 function M.open()
   assert(lfs.attributes(bin), "build it, or set LLMPOOL: there is no " .. bin)
-  M.top = capture "mktemp -d"
-  local self = quote(capture("realpath " .. quote(bin)))
+  M.top = shell.out "mktemp -d"
+  local self = quote(shell.out("realpath " .. quote(bin)))
   local function link(name, target, as)
     local path = M.top .. "/" .. name .. "/" .. as
     assert(os.execute(("mkdir %s/%s && ln -s %s %s"):format(

@@ -4,7 +4,10 @@
 
 local json = require "llmpool.json"
 local llmpool = require "llmpool"
+
+local files = require "spec.support.files"
 local mock = require "spec.support.mock"
+local shell = require "spec.support.shell"
 
 local LIBRARIES = "openai@6 @anthropic-ai/sdk@1 @google/genai@2"
 
@@ -49,7 +52,7 @@ local RETRIES = {
 -- ---- the libraries ---------------------------------------------------------
 
 local function succeeds(command)
-  return (os.execute(command .. " >/dev/null 2>&1")) == true
+  return select(2, shell.run(command))
 end
 
 -- The directory that has them, or nil and why not.
@@ -78,15 +81,10 @@ end
 local function ask_libraries(directory)
   local cases = { answers = ANSWERS, failures = FAILURES, retries = {} }
   for what, row in pairs(RETRIES) do cases.retries[what] = row[1] end
-  local name = os.tmpname()
-  local file = assert(io.open(name, "w"))
-  file:write(json.encode(cases))
-  file:close()
-  local pipe = assert(io.popen(("timeout 120 node spec/support/sdk_check.mjs "
-    .. "%s %s %s"):format(mock.url(), absolute(directory), name)))
-  local text = pipe:read "a"
-  pipe:close()
-  os.remove(name)
+  local text = files.with(json.encode(cases), function(path)
+    return shell.out(("timeout 120 node spec/support/sdk_check.mjs %s %s %s")
+      :format(mock.url(), absolute(directory), path))
+  end)
   local ok, results = pcall(json.decode, text)
   assert(ok, text)
   return results

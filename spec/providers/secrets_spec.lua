@@ -3,6 +3,8 @@
 
 local json = require "llmpool.json"
 local llmpool = require "llmpool"
+
+local files = require "spec.support.files"
 local mock = require "spec.support.mock"
 
 local KEY = "sk-live-9f8e7d6c5b4a"
@@ -94,13 +96,8 @@ describe("an API key", function()
     local names = {}
     for i = 1, 4 do names[i] = os.tmpname() end
     local script, out, trace, plan_file = table.unpack(names)
-    local function write(name, text)
-      local file = assert(io.open(name, "w"))
-      file:write(text)
-      file:close()
-    end
-    write(plan_file, json.encode(plans))
-    write(script, [[
+    files.write(plan_file, json.encode(plans))
+    files.write(script, [[
       local llmpool, pretty = require "llmpool", require "llmpool.pretty"
       local json = require "llmpool.json"
       local plans = json.decode(io.open(arg[1]):read "a")
@@ -131,7 +128,7 @@ describe("an API key", function()
       os.getenv "LLMPOOL", trace, script, plan_file, mock.url(), out)
     assert.is_nil((os.execute(command)))
     for name, least in pairs { [out] = 60, [trace] = 31 } do
-      local text, count = io.open(name):read "a", 0
+      local text, count = files.read(name), 0
       for line in text:gmatch "[^\n]+" do
         count = count + 1
         for at = 1, #key - 9 do

@@ -2,6 +2,10 @@
 -- comes from, and that it is seen nowhere.
 
 local llmpool = require "llmpool"
+
+local files = require "spec.support.files"
+local shell = require "spec.support.shell"
+
 local program = os.getenv "LLMPOOL" or "build/llmpool"
 
 local KEY = "sk-live-0123456789abcdef"
@@ -45,18 +49,15 @@ describe("a provider's client", function()
   end)
 
   it("reads its key from a file", function()
-    local path = os.tmpname()
-    local file = assert(io.open(path, "w"))
-    file:write(KEY, "\n")
-    file:close()
-    local spec = llmpool.gemini { id = "a", api_key_file = path }
-    assert.equal(KEY, spec.config.api_key:reveal())
-    assert.is_nil(spec.config.api_key_file)
-    file = assert(io.open(path, "w"))
-    file:close()
-    assert.matches("api_key_file of llmpool.gemini: .* is empty",
-      refusal(llmpool.gemini, { id = "a", api_key_file = path }))
-    os.remove(path)
+    local path = files.with(KEY .. "\n", function(path)
+      local spec = llmpool.gemini { id = "a", api_key_file = path }
+      assert.equal(KEY, spec.config.api_key:reveal())
+      assert.is_nil(spec.config.api_key_file)
+      files.write(path, "")
+      assert.matches("api_key_file of llmpool.gemini: .* is empty",
+        refusal(llmpool.gemini, { id = "a", api_key_file = path }))
+      return path
+    end)
     assert.matches("api_key_file of llmpool.gemini: .*No such file",
       refusal(llmpool.gemini, { id = "a", api_key_file = path }))
   end)
@@ -108,12 +109,9 @@ end)
 
 describe("a provider's client in an environment #host", function()
   local function run(environment, code)
-    local pipe = assert(io.popen(("env -u OPENAI_API_KEY -u OPENAI_BASE_URL "
-      .. "-u GEMINI_API_KEY -u GOOGLE_API_KEY %s %s -e '%s' 2>&1"):format(
+    return (shell.run(("env -u OPENAI_API_KEY -u OPENAI_BASE_URL "
+      .. "-u GEMINI_API_KEY -u GOOGLE_API_KEY %s %s -e '%s'"):format(
       environment, program, code)))
-    local text = pipe:read "a"
-    pipe:close()
-    return text
   end
 
   it("finds key and address as the providers' own libraries do", function()

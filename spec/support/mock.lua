@@ -13,18 +13,16 @@ local http = require "llmpool.http"
 local json = require "llmpool.json"
 local llmpool = require "llmpool"
 
+local shell = require "spec.support.shell"
+
 local mock = {}
 
 local url
 
 -- Starts it the first time it is asked for.
 function mock.url()
-  if url then return url end
-  local pipe = assert(io.popen( -- the shell's parent is this process
-    "python3 spec/support/mock_provider.py --parent $PPID </dev/null &", "r"))
-  url = pipe:read "l"
-  pipe:close()
-  assert(url and url:find "^http", "the mock provider did not start")
+  url = url or
+    shell.serve "python3 spec/support/mock_provider.py --parent $PPID"
   return url
 end
 

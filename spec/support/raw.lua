@@ -9,18 +9,17 @@
 local http = require "llmpool.http"
 local json = require "llmpool.json"
 
+local files = require "spec.support.files"
+local shell = require "spec.support.shell"
+
 local raw = {}
 
 local url
 
 -- Starts it the first time it is asked for.
 function raw.url()
-  if url then return url end
-  local pipe = assert(io.popen( -- the shell's parent is this process
-    "python3 spec/support/raw_server.py $PPID </dev/null &", "r"))
-  local port = tonumber(pipe:read "l")
-  pipe:close()
-  url = "http://127.0.0.1:" .. assert(port, "the raw server did not start")
+  url = url or "http://127.0.0.1:"
+    .. shell.serve "python3 spec/support/raw_server.py $PPID"
   return url
 end
 
@@ -68,15 +67,9 @@ end
 
 --- The text as gzip writes it.
 function raw.gzip(text)
-  local name = os.tmpname()
-  local file = assert(io.open(name, "wb"))
-  file:write(text)
-  file:close()
-  local packed = assert(io.popen("gzip -c < " .. name, "r"))
-  local result = packed:read "a"
-  packed:close()
-  os.remove(name)
-  return result
+  return files.with(text, function(path)
+    return shell.must("gzip -c < " .. path)
+  end)
 end
 
 return raw

@@ -13,6 +13,7 @@
 local llmpool = require "llmpool"
 
 local host = require "spec.host.support"
+local shell = require "spec.support.shell"
 
 local tmux = {}
 
@@ -24,16 +25,10 @@ local count = 0
 
 local quote = host.quote
 
-local function capture(command)
-  local pipe = assert(io.popen(command .. " 2>&1"))
-  local text = pipe:read "a"
-  return text, pipe:close()
-end
-
 local function now() return os.time() end
 
 function Terminal:run(words)
-  local text, ok = capture(("tmux -S %s %s"):format(self.socket, words))
+  local text, ok = shell.run(("tmux -S %s %s"):format(self.socket, words))
   if not ok then error("tmux " .. words .. ": " .. text, 2) end
   return text
 end
@@ -118,7 +113,7 @@ function Terminal:answer(text)
 end
 
 function Terminal:__close()
-  capture(("tmux -S %s kill-server"):format(self.socket))
+  shell.run(("tmux -S %s kill-server"):format(self.socket))
 end
 Terminal.close = Terminal.__close
 

@@ -1,41 +1,34 @@
--- world: what specs of llmpool.http need of the world outside: commands,
--- scripts in a program of their own, certificates, an nginx, a proxy.
+-- world: what specs of llmpool.http need of the world outside: scripts in a
+-- program of their own, certificates, an nginx.
+
+local files = require "spec.support.files"
+local shell = require "spec.support.shell"
 
 local world = {}
 
 world.program = os.getenv "LLMPOOL" or "build/llmpool"
-
---- Runs a command; its output, errors included, and its exit status.
-function world.run(command)
-  local pipe = assert(io.popen("{ " .. command .. "; } 2>&1"))
-  local output = pipe:read "a"
-  local _, how, code = pipe:close()
-  return output, how == "exit" and code or how .. " " .. code
-end
 
 -- What requests of whoever runs the tests may need is not for these.
 local CLEAN = "-u CURL_CA_BUNDLE -u SSL_CERT_FILE -u http_proxy " ..
   "-u https_proxy -u HTTPS_PROXY -u all_proxy -u ALL_PROXY -u no_proxy " ..
   "-u NO_PROXY"
 
---- Runs a script in the program, with a function `http` there.
+--- Runs a script in the program, with `llmpool` and `http` there.
+-- @return as shell.run
 function world.script(code, environment)
-  local name = os.tmpname()
-  local file <close> = assert(io.open(name, "w"))
-  file:write('local llmpool = require "llmpool"\n',
-             'local http = require "llmpool.http"\n', code)
-  file:close()
-  local output, status = world.run(("env %s %s timeout 20 %s %s"):format(
-    CLEAN, environment or "", world.program, name))
-  os.remove(name)
-  return output, status
+  code = 'local llmpool = require "llmpool"\n'
+    .. 'local http = require "llmpool.http"\n' .. code
+  return files.with(code, function(path)
+    return shell.run(("env %s %s timeout 20 %s %s"):format(CLEAN,
+      environment or "", world.program, path))
+  end)
 end
 
 --- A directory with ca.pem, and of that authority cert.pem and expired.pem for
 -- 127.0.0.1, both with key.pem.
 function world.certificates()
-  local directory = world.run("mktemp -d"):gsub("%s", "")
-  local output, status = world.run(([[cd %s && chmod 755 . &&
+  local directory = shell.out "mktemp -d"
+  shell.must(([[cd %s && chmod 755 . &&
     new="-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes" &&
     openssl req -x509 $new -days 2 -keyout ca.key -out ca.pem \
       -subj /CN=authority &&
@@ -45,7 +38,6 @@ function world.certificates()
       openssl x509 -req -days ${one#* } -in request.pem -CA ca.pem \
         -CAkey ca.key -CAcreateserial -extfile names -out ${one%% *}.pem
     done]]):format(directory))
-  assert(status == 0, output)
   return directory
 end
 
@@ -62,18 +54,16 @@ function world.nginx(directory, conf)
       %s } ]]
   for _ = 1, 10 do
     local port = math.random(20000, 30000)
-    local file <close> = assert(io.open(directory .. "/conf", "w"))
-    file:write((frame:format(conf):gsub("%$(%l+)", { dir = directory,
-                                                     port = port })))
-    file:flush()
-    local output, status = world.run("nginx -c " .. directory .. "/conf")
-    if status == 0 then return port end
+    files.write(directory .. "/conf", (frame:format(conf):gsub("%$(%l+)",
+      { dir = directory, port = port })))
+    local output, ok = shell.run("nginx -c " .. directory .. "/conf")
+    if ok then return port end
     assert(output:find "in use" or output:find "http2", output)
   end
 end
 
 function world.stop_nginx(directory)
-  world.run("kill $(cat " .. directory .. "/pid)")
+  shell.run("kill $(cat " .. directory .. "/pid)")
 end
 
 return world
