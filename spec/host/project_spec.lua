@@ -289,6 +289,7 @@ describe("llmpool doctor", function()
 
   it("tells at Ctrl-C who has answered by then", function()
     local got = run { sh = [[
+      : >port # there before the server that runs beside us has opened it
       python3 -c 'import socket, time
 s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(9)
 print(s.getsockname()[1], flush=True); time.sleep(9)' >port & server=$!
