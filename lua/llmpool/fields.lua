@@ -5,10 +5,14 @@
 -- mistake reads the same everywhere. It knows no clients and no models.
 
 local nearest = require "llmpool.nearest"
+local plain = require "llmpool.plain"
 
 local fields = {}
 
-function fields.bad(level, ...) error(string.format(...), level + 1) end
+-- Names may be anybody's: what a terminal would obey is shown.
+function fields.bad(level, ...)
+  error(plain.text(string.format(...)), level + 1)
+end
 
 local bad = fields.bad
 

@@ -25,6 +25,15 @@ native.set_helpers {
   upkeep = lifecycle.upkeep,
 }
 
+-- read when something has failed
+local function hint(message)
+  local words = require "llmpool.hint".find(message, 3)
+  return words
+end
+native.word_by(hint, function(...)
+  return require "llmpool.failed_task".text(...)
+end)
+
 -- what C offers, for the other modules; also after busted has cleared
 -- package.loaded
 package.preload["llmpool.native"] = function() return native end

@@ -17,4 +17,10 @@ function inspect.keep_ages() native.date_tasks(true) end
 --- Who holds the pool's clients in this thread: {model, client, site}.
 function inspect.holders(pool) return native.holders(pool) end
 
+--- What was probably meant by the last error, if it is this one, or nil.
+function inspect.hint(err) return native.hint(err) end
+
+--- Words failures of tasks: (what, error, traceback, hint, site) -> text.
+function inspect.report_by(report) native.word_by(nil, report) end
+
 return inspect

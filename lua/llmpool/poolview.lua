@@ -4,6 +4,7 @@
 -- It shows what pool:stats() says, and who holds a client in this thread.
 
 local inspect = require "llmpool.inspect"
+local plain = require "llmpool.plain"
 local pretty = require "llmpool.pretty"
 
 local poolview = {}
@@ -126,14 +127,15 @@ local COLUMNS = {
 local function client_row(client, holder, now)
   local resting = client.state == "resting" and client.rest_until
   return {
-    id = "  " .. client.id, state = client.state,
+    id = "  " .. plain.line(client.id), state = client.state,
     span = resting and duration(math.max(0, client.rest_until - now))
       or duration(client.held),
     holder = client.state == "lent" and (holder or "elsewhere") or "",
     served = tostring(client.returned),
     p95 = client.hold and client.hold.count > 0 and duration(client.hold.p95)
       or "",
-    failed = client.last_error and (client.last_error:gsub("%s+", " ")) or "",
+    failed = client.last_error
+      and plain.line(client.last_error:gsub("%s+", " ")) or "",
     colours = { state = STATE_COLOUR[client.state] },
   }
 end
@@ -185,6 +187,7 @@ local function holders_of(pool)
 end
 
 local function add_model(lines, name, stats, holders, now, options)
+  name = plain.line(name)
   local bold = options.colour and "\27[1m" .. name .. "\27[0m" or name
   local words = wrapped(name, model_words(stats), options.width, "  ")
   words[1] = bold .. words[1]:sub(#name + 1)
@@ -204,7 +207,7 @@ function poolview.text(pool, options)
     options and options.colour
   local llmpool = require "llmpool"
   local ok, names = pcall(pool.models, pool)
-  local lines = { cut(tostring(pool), width) }
+  local lines = { cut(plain.line(tostring(pool)), width) }
   if not ok then return lines[1] end
   local holders = holders_of(pool)
   for _, name in ipairs(names) do

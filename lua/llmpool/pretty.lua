@@ -5,6 +5,7 @@
 -- __name shown. A table that contains itself is shown as the way back to it.
 -- What looks like a secret is shown as ***. It prints nothing.
 
+local plain = require "llmpool.plain"
 local secrets = require "llmpool.secrets"
 
 local DEFAULTS = { depth = 4, items = 40, width = 80, length = 1000 }
@@ -64,6 +65,7 @@ local function quote(text, length)
   end
   text = text:gsub('[%c"\\\127]', escape)
   if not utf8.len(text) then text = text:gsub("[\128-\255]", escape) end
+  text = plain.line(text)
   text = '"' .. text .. '"'
   if #whole > length then
     text = ("%s... (%d bytes)"):format(text, #whole)
@@ -71,10 +73,41 @@ local function quote(text, length)
   return text
 end
 
+-- Functions of Lua's libraries and of ours by their names in package.loaded.
+local function named_functions()
+  local names, modules = {}, { "_G", "coroutine", "debug", "io", "math", "os",
+                               "string", "table", "utf8" }
+  for module in next, package.loaded do
+    if type(module) == "string" and module:find "^llmpool%f[%z%.]" then
+      modules[#modules + 1] = module
+    end
+  end
+  for _, module in ipairs(modules) do
+    local members = package.loaded[module]
+    local prefix = module == "_G" and "" or module .. "."
+    for name, value in next, type(members) == "table" and members or {} do
+      if type(name) == "string" and type(value) == "function" then
+        names[value] = prefix .. name
+      end
+    end
+  end
+  return names
+end
+
+-- By its name, or by the place where it stands.
+local function function_words(state, fn)
+  state.functions = state.functions or named_functions()
+  local name, info = state.functions[fn], debug.getinfo(fn, "S")
+  if name then return "function: " .. name end
+  if info.what == "C" then return tostring(fn) end
+  return ("function: %s:%d"):format(plain.line(info.short_src),
+    info.linedefined)
+end
+
 -- What a value says of itself, through __tostring, or lua's words for it.
 local function described(value)
   local ok, text = pcall(tostring, value)
-  if ok then return (text:gsub("%c", escape)) end
+  if ok then return plain.line(text) end
   return ("<%s: its __tostring fails>"):format(type(value))
 end
 
@@ -85,6 +118,8 @@ local function leaf(state, value, key)
     return quote(secrets.masked(value), state.length), kind
   elseif kind == "number" or kind == "boolean" or kind == "nil" then
     return tostring(value), kind
+  elseif kind == "function" and not debug.getmetatable(value) then
+    return function_words(state, value), "note"
   end
   return described(value), "note"
 end
@@ -219,7 +254,7 @@ function show(state, value, path, indent, room, key)
     if not describes_itself(metatable) then
       local name = type(metatable) == "table" and rawget(metatable, "__name")
       return show_fields(state, value, path, indent, room,
-        type(name) == "string" and name .. " " or "")
+        type(name) == "string" and plain.line(name) .. " " or "")
     end
   end
   local text, kind = leaf(state, value, key)

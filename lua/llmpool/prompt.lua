@@ -8,9 +8,11 @@
 
 local commands = require "llmpool.prompt.commands"
 local complete = require "llmpool.prompt.complete"
+local hint = require "llmpool.hint"
 local history = require "llmpool.prompt.history"
 local inspect = require "llmpool.inspect"
 local llmpool = require "llmpool"
+local plain = require "llmpool.plain"
 local poolview = require "llmpool.poolview"
 local pretty = require "llmpool.pretty"
 local report = require "llmpool.prompt.report"
@@ -18,6 +20,8 @@ local secrets = require "llmpool.secrets"
 local terminal = require "llmpool.terminal"
 
 local prompt = {}
+
+local MOST_FAILURES = 10 -- in a row, of the prompt itself: it cannot go on
 
 local last, before_last -- values: _ and __
 local line_task         -- the line that runs
@@ -33,15 +37,25 @@ end
 
 -- ---- reading ---------------------------------------------------------------
 
+-- The global may be of any kind, and _G one that takes no unknown names.
 local function prompt_text(first)
-  local value = _G[first and "_PROMPT" or "_PROMPT2"]
-  if value == nil then return first and "> " or ">> " end
-  local ok, text = pcall(tostring, value)
-  return ok and text or "> "
+  local usual = first and "> " or ">> "
+  local ok, text = pcall(function()
+    local value = _G[first and "_PROMPT" or "_PROMPT2"]
+    return value ~= nil and tostring(value)
+  end)
+  return ok and text or usual
 end
 
 local function is_incomplete(message)
   return message:sub(-5) == "<eof>"
+end
+
+-- The next line; nil: the end. A task that watches a pool, say, may have the
+-- terminal: the prompt comes when it has done.
+local function read(prompt_first)
+  while terminal.is_read() do llmpool.sleep(0.05) end
+  return terminal.read(prompt_text(prompt_first))
 end
 
 -- A statement, which goes on over more lines. Returns the chunk, or nil and
@@ -50,7 +64,7 @@ local function read_statement(text)
   while true do
     local chunk, message = load(text, "=stdin", "t")
     if chunk or not is_incomplete(message) then return chunk, message, text end
-    local line = terminal.read(prompt_text(false))
+    local line = read(false)
     if not line then return nil, message, text end
     text = text .. "\n" .. line
   end
@@ -75,12 +89,7 @@ local function is_pool(value)
     and rawget(metatable, "__name") == "llmpool.pool"
 end
 
--- What a terminal would obey is shown instead.
-local function plain(text)
-  return (secrets.masked(text):gsub("[^%C\n\t]", function(c)
-    return ("\\x%02x"):format(c:byte())
-  end))
-end
+local function shown(text) return plain.text(secrets.masked(text)) end
 
 -- What an object says of itself, be it of many lines: an explanation, say.
 local function own_words(value)
@@ -91,14 +100,14 @@ local function own_words(value)
     return nil
   end
   local ok, text = pcall(tostring, value)
-  return ok and plain(text) or nil
+  return ok and shown(text) or nil
 end
 
 -- The text of a value and whether it was cut. A string is shown as it is, as
 -- lua does: it is an answer, more often than not.
 local function value_text(value)
   local options = screen()
-  if type(value) == "string" then return plain(value), false end
+  if type(value) == "string" then return shown(value), false end
   local words = own_words(value)
   if words then return words, false end
   if is_pool(value) then return poolview.text(value, options), false end
@@ -120,7 +129,8 @@ end
 
 local function remember_value(value)
   before_last, last = last, value
-  _G._, _G.__ = last, before_last
+  rawset(_G, "_", last)
+  rawset(_G, "__", before_last)
 end
 
 local function complain(text)
@@ -201,7 +211,7 @@ end
 -- One line from the prompt to its end; false at the end of the input.
 local function step()
   terminal.catch_interrupts()
-  local line = terminal.read(prompt_text(true))
+  local line = read(true)
   if not line then return false end
   idle_interrupts = 0
   if line:find "%S" then run_line(line) end
@@ -270,6 +280,10 @@ end
 -- @param options table: rc, whether the rc file is run
 function prompt.run(options)
   inspect.keep_ages()
+  inspect.report_by(function(what, err, traceback, known, site)
+    return report.failure(what, err, traceback, known, site, screen())
+  end)
+  hint.everything = true
   llmpool.trace_leaks(true) -- so that a pool's table says who holds a client
   set_globals()
   lines = history.open(terminal, history.path())
@@ -279,18 +293,21 @@ function prompt.run(options)
   io.stdout:setvbuf "line"
   terminal.catch_interrupts()
   if options.rc then run_rc() end
-  while true do
+  local failures = 0
+  while failures < MOST_FAILURES do
     local ok, going_on = pcall(step)
     if ok and not going_on then break end
-    if not ok and is_interrupt(going_on) then
-      after_interrupt()
-    elseif not ok then
+    if ok or is_interrupt(going_on) then
+      failures = 0
+    else
+      failures = failures + 1
       complain(report.text(going_on, screen()))
     end
+    if not ok and is_interrupt(going_on) then after_interrupt() end
   end
   print ""
   count_tasks()
-  return 0
+  return failures < MOST_FAILURES and 0 or 1
 end
 
 return prompt

@@ -39,6 +39,20 @@ local rows = {
   { "a task that fails with what has no text", [[
     llmpool.spawn(error, setmetatable({}, { __tostring = error }))]], "", 1,
     "task failed: %(error object is a table value without a text%)\n" },
+  { "a task that fails with a table", [[
+    llmpool.spawn(error, { code = 7 })]], "", 1,
+    "task failed: %(error object is { code = 7 }%)\n" },
+  { "a task's traceback has nothing of what is beneath it", [[
+    local function deep() llmpool.sleep(0) error "boom" end
+    llmpool.spawn(function() llmpool.gather(deep) end)]], "", 1,
+    "\n\t%[C%]: in function 'error'\n\ts%.lua:16: in field '%?'\n" ..
+    "spawned at s%.lua:17\n$" },
+  { "a method that was meant", [[
+    llmpool.spawn(function() pool:genrate("m", "q") end)]], "", 1,
+    "method 'genrate'%); did you mean 'generate'%?\nstack traceback:\n" },
+  { "a method that was meant, in main", [[
+    pool:get_client("m", function(client) client:genrate "q" end)]], "", 1,
+    "method 'genrate'%); did you mean 'generate'%?\nstack traceback:\n" },
   { "a failure that is joined is nobody else's", [[
     print(llmpool.spawn(error, "x", 0):pjoin())]], "false\tx\n", 0, "^$" },
   { "a cancelled task is no failure", [[
@@ -60,7 +74,8 @@ local rows = {
     "\ts.lua:22: in main chunk\n\t[C]: in ?\n" ..
     "closed task\ttask cancelled\n", 1, ": main\n" },
   { "an error object in main", [[pool:generate("n", "q")]], "", 1,
-    ": no model \"n\"; there is \"m\"\n$" },
+    "^[^\n]+: no model \"n\"; there is \"m\"\nstack traceback:\n.*" ..
+    "\n\ts%.lua:16: in main chunk\n\t%[C%]: in %?\n$" },
   { "the traceback of main's error goes into the callback", [[
     local function deep() error "here" end
     pool:get_client("m", function() deep() end)]], "", 1,

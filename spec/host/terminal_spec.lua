@@ -66,6 +66,32 @@ describe("the prompt on a terminal", function()
                 "  stdin:1: in main chunk", answer "f() return 1")
   end)
 
+  it("obeys nothing that an error or a name says", function()
+    assert.same("stdin:1: \\x1b[31mred \\x07",
+                answer [[error "\27[31mred \7"]])
+    answer([[pool = llmpool.new() pool:register_model("m\27[32m", {]] ..
+           [[ llmpool.simulated { id = "k\n" } })]])
+    assert.matches("\nm\\x1b%[32m  1 idle.*\n  k\\n +idle", answer "pool")
+  end)
+
+  it("names what was meant", function()
+    answer(POOL)
+    local function meant(line)
+      return answer(line):gsub("\n", ""):match "did you mean '(.-)'%?$"
+    end
+    assert.same("generate", meant "pool:genrate('m', 'q')")
+    assert.same("print", meant "prnt(1)")
+    assert.same("string.format", meant "string.fomat('x')")
+  end)
+
+  it("trims the failure of a task", function()
+    answer "function f() error { code = 1 } end"
+    assert.same("llmpool: task failed: (error object is { code = 1 })\n" ..
+                "  stdin:1: in function 'f'\n  stdin:1: in function " ..
+                "<stdin:1>\nspawned at stdin:1",
+                answer "llmpool.spawn(function() f() end);")
+  end)
+
   it("clears a line that is being typed at Ctrl-C", function()
     terminal:type "os.exit(5)"
     terminal:await_last "> os.exit(5)"
@@ -160,7 +186,15 @@ describe("the prompt on a terminal", function()
     terminal:type "('"
     terminal:press "Tab"
     terminal:await "pool:generate('m'"
+    terminal:type "x"
+    terminal:await_last "> pool:generate('m'x"
     terminal:press "C-u"
+    write(host.top .. "/one of them.lua", "return 11")
+    terminal:type 'dofile "one'
+    terminal:press "Tab"
+    terminal:await_last '> dofile "one of them.lua"'
+    terminal:press "Enter"
+    terminal:await "\n11\n"
     terminal:type "x = string.re"
     terminal:press("Tab", "Tab")
     terminal:await "rep      reverse"
@@ -379,6 +413,59 @@ describe("a session on a terminal", function()
     terminal:await "status 7"
     terminal:type "echoed" -- by the terminal
     terminal:await "echoed"
+  end)
+
+  it("goes on with the line after Ctrl-Z and fg", function()
+    local terminal <close> = tmux.open { program = "bash --norc -i",
+                                         env = "PS1=sh:" }
+    terminal:await_last "sh:"
+    terminal:line(host.program)
+    terminal:prompt()
+    terminal:type "1 + "
+    terminal:await_last "> 1 +"
+    terminal:press "C-z"
+    terminal:await "Stopped"
+    terminal:line "echo the sh''ell"
+    terminal:await "the shell"
+    terminal:line "fg"
+    terminal:await_last "> 1 +"
+    terminal:type "1" -- shown by readline, not by the terminal
+    terminal:await_last "> 1 + 1"
+    terminal:press("Left", "BSpace", "Enter")
+    terminal:await "\n> 1 +1\n2\n>"
+  end)
+
+  it("takes no notice of Ctrl-Z where no shell waits", function()
+    local terminal <close> = tmux.open {}
+    terminal:prompt()
+    terminal:type "1 +"
+    terminal:await_last "> 1 +"
+    terminal:press "C-z"
+    terminal:type " 2"
+    terminal:await_last "> 1 + 2"
+    terminal:press("Left", "BSpace", "Enter")
+    terminal:await "\n> 1 +2\n3\n>"
+  end)
+
+  it("stays whole where globals must be declared", function()
+    local terminal <close> = tmux.open {}
+    terminal:prompt()
+    terminal:line("setmetatable(_G, { __index = function(_, k) error(k) end, "
+      .. "__newindex = function(_, k) error(k) end });")
+    assert.same("2", terminal:answer "1 + 1")
+    assert.same("2", terminal:answer "_")
+    assert.matches("stdin:1: unknown", terminal:answer "unknown")
+  end)
+
+  it("waits for whoever has the terminal", function()
+    local terminal <close> = tmux.open {}
+    terminal:prompt()
+    terminal:line("pool = llmpool.new() "
+      .. "bg = llmpool.spawn(pool.watch, pool, 0.05) llmpool.sleep(0.2)")
+    terminal:await "(any key ends this)"
+    terminal:press "q"
+    terminal:prompt()
+    assert.same("2", terminal:answer "1 + 1")
   end)
 
   it("runs the rc file, and nothing of it with --norc", function()

@@ -119,7 +119,8 @@ Terminal.close = Terminal.__close
 
 --- Starts the program in a terminal of its own.
 -- @param options table: width, height, args (words for the shell), env (words
--- of env(1)), home (a directory); the status is shown when it has ended
+-- of env(1)), home (a directory), program (instead of ours); the status is
+-- shown when it has ended
 function tmux.open(options)
   count = count + 1
   local home = options.home or host.top
@@ -129,7 +130,7 @@ function tmux.open(options)
   local command = ("cd %s && trap : INT; env HOME=%s XDG_STATE_HOME= "
     .. "XDG_CONFIG_HOME= LC_ALL=C.UTF-8 -u LLMPOOL_HISTORY -u LLMPOOL_INIT "
     .. "-u NO_COLOR %s %s %s; echo status $?; exec cat"):format(home, home,
-    options.env or "", host.program, options.args or "")
+    options.env or "", options.program or host.program, options.args or "")
   -- env's own options come first
   command = command:gsub("env (.-)(%-u LLMPOOL_HISTORY.-NO_COLOR)",
     "env %2 %1")

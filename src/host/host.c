@@ -16,6 +16,7 @@
 #include <lauxlib.h>
 #include <lualib.h>
 
+#include "../runtime/errors.h"
 #include "../runtime/executable.h"
 #include "../runtime/runtime.h"
 #include "commands.h"
@@ -104,14 +105,18 @@ void host_open(lua_State *L, const Options *options) {
 
 /* ---- protected calls --------------------------------------------------- */
 
-/* Runs in the place of the error, so that the traceback shows it. */
+/* Runs in the place of the error, so that the traceback shows it. An object
+** that says something of itself has said it all, for lua; one of ours says
+** what went wrong, and not where. */
 static int add_traceback(lua_State *L) {
   const char *message = lua_tostring(L, 1);
   if (message == NULL) {
-    if (luaL_callmeta(L, 1, "__tostring") && lua_type(L, -1) == LUA_TSTRING)
-      return 1;
-    message =
-        lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, 1));
+    bool has_said =
+        luaL_callmeta(L, 1, "__tostring") && lua_type(L, -1) == LUA_TSTRING;
+    if (has_said && error_kind(L, 1) == NULL) return 1;
+    message = has_said ? lua_tostring(L, -1)
+                       : lua_pushfstring(L, "(error object is a %s value)",
+                                         luaL_typename(L, 1));
   }
   runtime_push_traceback(L, 1, message, 1);
   return 1;

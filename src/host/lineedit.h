@@ -9,6 +9,7 @@
 #ifndef LLMPOOL_LINEEDIT_H
 #define LLMPOOL_LINEEDIT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef enum LineEditStatus {
@@ -32,12 +33,17 @@ typedef struct LineEdit {
   void (*stop)(void);
   void (*drop)(void);                 /* stop: the line is given up */
   void (*remember)(const char *line); /* for the history */
-  /* NULL, all four, where the terminal itself shows the line. Between start
+  /* NULL, all of these, where the terminal itself shows the line. Between start
   ** and stop: takes prompt and line off the screen, so that something can be
   ** written where they were; puts them back below that. */
   void (*hide)(void);
   void (*show)(void);
   void (*resize)(void); /* the terminal has another size */
+  /* Between start and stop, around a time in which the terminal is somebody
+  ** else's: as it was before; ours again, and where it has been written to,
+  ** the line is on it again. */
+  void (*lend)(void);
+  void (*regain)(bool is_written);
   void (*complete_by)(LineEditComplete *complete);
 } LineEdit;
 

@@ -44,50 +44,65 @@ static void on_line(char *line) {
 
 /* ---- completion -------------------------------------------------------- */
 
-/* readline asks for the word from `start` on, we know what may stand from
-** `from` on: moves the beginning of the candidates. */
-static char *moved(const char *candidate, size_t from, size_t start) {
-  const size_t more = from > start ? from - start : 0;
-  const size_t less = start > from ? start - from : 0;
+/* What the completer has found, for the line up to the cursor. */
+static struct {
+  char **candidates; /* NULL-ended, or NULL */
+  size_t from;       /* they stand from this byte on */
+  size_t word;       /* readline asks for what stands from this one on */
+} C;
+
+static void free_candidates(void) {
+  for (size_t i = 0; C.candidates && C.candidates[i]; i++)
+    free(C.candidates[i]);
+  free(C.candidates);
+  C.candidates = NULL;
+}
+
+/* readline looks for the word that it completes back to one of the characters
+** that this returns. Ours begins where the completer says, whatever is in it -
+** a file's name has blanks - so the one before it is the only such. */
+static char *find_word(void) {
+  static char before[2];
+  free_candidates();
+  if (completer == NULL) return NULL;
+  C.from = completer(rl_line_buffer, (size_t)rl_point, &C.candidates);
+  before[0] = C.from > 0 ? rl_line_buffer[C.from - 1] : '\0';
+  return before;
+}
+
+/* The same character may stand in the word, too: then readline's begins later
+** than ours. Moves the beginning of a candidate. */
+static char *moved(const char *candidate) {
+  const size_t more = C.from > C.word ? C.from - C.word : 0;
+  const size_t less = C.word > C.from ? C.word - C.from : 0;
   const size_t length = strlen(candidate);
   if (less > length) return NULL;
   char *word = malloc(more + length - less + 1);
   if (word == NULL) return NULL;
-  memcpy(word, rl_line_buffer + start, more);
+  memcpy(word, rl_line_buffer + C.word, more);
   memcpy(word + more, candidate + less, length - less + 1);
   return word;
 }
 
 /* For rl_completion_matches: one candidate after the other, then NULL. */
-static char **candidates;
-static size_t candidates_from, word_start;
-
 static char *next_candidate(const char *text, int state) {
   static size_t next;
   (void)text;
   if (state == 0) next = 0;
-  while (candidates && candidates[next]) {
-    char *word = moved(candidates[next++], candidates_from, word_start);
+  while (C.candidates && C.candidates[next]) {
+    char *word = moved(C.candidates[next++]);
     if (word) return word;
   }
   return NULL;
 }
 
-static void free_candidates(void) {
-  for (size_t i = 0; candidates && candidates[i]; i++) free(candidates[i]);
-  free(candidates);
-  candidates = NULL;
-}
-
 static char **complete(const char *text, int start, int end) {
+  (void)end;
   rl_attempted_completion_over = 1; /* no file names where we have nothing */
   rl_completion_append_character = '\0';
-  rl_completion_suppress_quote = 1;
-  if (completer == NULL) return NULL;
-  candidates_from = completer(rl_line_buffer, (size_t)end, &candidates);
-  word_start = (size_t)start;
+  C.word = (size_t)start;
   char **matches =
-      candidates ? rl_completion_matches(text, next_candidate) : NULL;
+      C.candidates ? rl_completion_matches(text, next_candidate) : NULL;
   free_candidates();
   return matches;
 }
@@ -121,8 +136,9 @@ static void set_up(void) {
   /* else Enter ended the search, and not the line that it has found */
   rl_variable_bind("isearch-terminators", "\\e");
   rl_attempted_completion_function = complete;
-  rl_completer_word_break_characters = " \t\n\"'`@$><=;|&{}()[],+-*/%^#~.:";
-  int copy = dup(STDOUT_FILENO); /* standard output may be put elsewhere */
+  rl_completion_word_break_hook = find_word;
+  rl_basic_quote_characters = ""; /* the completer closes strings */
+  int copy = dup(STDOUT_FILENO);  /* standard output may be put elsewhere */
   FILE *out = copy < 0 ? NULL : fdopen(copy, "w");
   if (out) rl_outstream = out;
   atexit(remove_handler); /* os.exit while a line is typed */
@@ -179,6 +195,20 @@ static void resize(void) {
   if (installed) rl_resize_terminal();
 }
 
+static void lend(void) {
+  if (installed) rl_deprep_term_function();
+}
+
+/* Who had the terminal may have left it in another mode, of another size. */
+static void regain(bool is_written) {
+  if (!installed) return;
+  rl_deprep_term_function();
+  rl_prep_term_function(1);
+  if (!is_written) return;
+  rl_reset_screen_size();
+  rl_forced_update_display();
+}
+
 const LineEdit lineedit_readline = {.version = RL_VERSION_TEXT,
                                     .start = start,
                                     .feed = feed,
@@ -188,4 +218,6 @@ const LineEdit lineedit_readline = {.version = RL_VERSION_TEXT,
                                     .hide = hide,
                                     .show = show,
                                     .resize = resize,
+                                    .lend = lend,
+                                    .regain = regain,
                                     .complete_by = complete_by};

@@ -9,6 +9,7 @@
 #include "terminal.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,10 +42,10 @@ static struct {
   const char *line;
   size_t length;
   bool has_handles;
-  struct termios before; /* KEY: how the terminal was */
+  struct termios before, keys; /* KEY: how the terminal was, and is */
   uv_poll_t input;
   uv_prepare_t turn;
-  uv_signal_t resized;
+  uv_signal_t resized, stopped, continued;
   uv_timer_t threads;
 } T;
 
@@ -90,6 +91,43 @@ static void on_resized(uv_signal_t *handle, int number) {
   if (T.mode == LINE && T.editor->resize) T.editor->resize();
 }
 
+static void lend(void) {
+  if (T.mode == LINE && T.editor->lend) T.editor->lend();
+  if (T.mode == KEY) tcsetattr(STDIN_FILENO, TCSADRAIN, &T.before);
+}
+
+static void regain(bool is_written) {
+  if (T.mode == LINE && T.editor->regain) T.editor->regain(is_written);
+  if (T.mode == KEY) tcsetattr(STDIN_FILENO, TCSADRAIN, &T.keys);
+}
+
+/* Raises a signal that stops the process, if somebody is there who could have
+** it go on: else the kernel ignores it. Whether it had to go on again. */
+static bool stop_here(int number) {
+  sigset_t going_on, before, pending;
+  sigemptyset(&going_on);
+  sigaddset(&going_on, SIGCONT);
+  sigprocmask(SIG_BLOCK, &going_on, &before);
+  raise(number);
+  sigpending(&pending);
+  sigprocmask(SIG_SETMASK, &before, NULL);
+  return sigismember(&pending, SIGCONT);
+}
+
+/* Ctrl-Z */
+static void on_stopped(uv_signal_t *handle, int number) {
+  lend();
+  uv_signal_stop(handle);
+  if (!stop_here(number)) regain(false);
+  uv_signal_start(handle, on_stopped, number);
+}
+
+static void on_continued(uv_signal_t *handle, int number) {
+  (void)handle;
+  (void)number;
+  regain(true);
+}
+
 static void on_threads(uv_timer_t *handle) { (void)handle; }
 
 static void open_handles(lua_State *L) {
@@ -103,9 +141,13 @@ static void open_handles(lua_State *L) {
   fcntl(STDIN_FILENO, F_SETFL, flags);
   uv_prepare_init(loop, &T.turn);
   uv_signal_init(loop, &T.resized);
+  uv_signal_init(loop, &T.stopped);
+  uv_signal_init(loop, &T.continued);
   uv_timer_init(loop, &T.threads);
   uv_unref((uv_handle_t *)&T.turn);
   uv_unref((uv_handle_t *)&T.resized);
+  uv_unref((uv_handle_t *)&T.stopped);
+  uv_unref((uv_handle_t *)&T.continued);
   T.has_handles = true;
 }
 
@@ -115,6 +157,8 @@ static void close_handles(void) {
   uv_close((uv_handle_t *)&T.input, NULL);
   uv_close((uv_handle_t *)&T.turn, NULL);
   uv_close((uv_handle_t *)&T.resized, NULL);
+  uv_close((uv_handle_t *)&T.stopped, NULL);
+  uv_close((uv_handle_t *)&T.continued, NULL);
   uv_close((uv_handle_t *)&T.threads, NULL);
 }
 
@@ -122,6 +166,8 @@ static void watch(void) {
   uv_poll_start(&T.input, UV_READABLE, on_input);
   uv_prepare_start(&T.turn, on_turn);
   uv_signal_start(&T.resized, on_resized, SIGWINCH);
+  uv_signal_start(&T.stopped, on_stopped, SIGTSTP);
+  uv_signal_start(&T.continued, on_continued, SIGCONT);
   if (T.worker->threads > 0)
     uv_timer_start(&T.threads, on_threads, WATCH_THREADS_MS, WATCH_THREADS_MS);
 }
@@ -131,6 +177,8 @@ static void unwatch(void) {
   uv_poll_stop(&T.input);
   uv_prepare_stop(&T.turn);
   uv_signal_stop(&T.resized);
+  uv_signal_stop(&T.stopped);
+  uv_signal_stop(&T.continued);
   uv_timer_stop(&T.threads);
 }
 
@@ -250,9 +298,9 @@ static int f_key(lua_State *L) {
   if (tcgetattr(STDIN_FILENO, &T.before) != 0)
     return luaL_error(L, "the terminal does not answer");
   begin_reading(L, KEY);
-  struct termios keys = T.before;
-  keys.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
-  tcsetattr(STDIN_FILENO, TCSADRAIN, &keys);
+  T.keys = T.before;
+  T.keys.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+  tcsetattr(STDIN_FILENO, TCSADRAIN, &T.keys);
   watch();
   if (!lua_isnil(L, 1)) {
     const int64_t now = world_now(T.task->world);
@@ -331,6 +379,12 @@ static int f_is_there(lua_State *L) {
   return 1;
 }
 
+/* Whether some task waits for a line or a key. */
+static int f_is_read(lua_State *L) {
+  lua_pushboolean(L, T.mode != NOTHING);
+  return 1;
+}
+
 /* () -> {name -> version} of the libraries in the program */
 static int f_libraries(lua_State *L) {
   lua_createtable(L, 0, 3);
@@ -362,6 +416,7 @@ int terminal_module(lua_State *L) {
                                        {"remember", f_remember},
                                        {"size", f_size},
                                        {"is_there", f_is_there},
+                                       {"is_read", f_is_read},
                                        {"libraries", f_libraries},
                                        {"append", statefile_append},
                                        {"files", statefile_list},

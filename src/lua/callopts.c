@@ -12,6 +12,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "../runtime/errors.h"
 #include "../runtime/scheduler.h"
 
 #define MOST_TOKENS 1e15 /* and so no sum of them overflows */
@@ -63,6 +64,8 @@ void push_unknown_option(lua_State *L, const char *name,
     lua_rawseti(L, -2, i + 1);
   }
   lua_call(L, 2, 1);
+  name = push_shown(L, name);
+  lua_insert(L, -2); // stack: shown near
   if (lua_isstring(L, -1)) {
     lua_pushfstring(L, "unknown option '%s'; did you mean '%s'?", name,
                     lua_tostring(L, -1));

@@ -172,7 +172,7 @@ static int m_generate(lua_State *L) {
   push_instance(L, guard->lease.place);
   if (lua_getfield(L, -1, "generate") == LUA_TNIL)
     return luaL_error(L, "client \"%s\" has no generate method",
-                      llm_place_id(guard->lease.place));
+                      push_shown(L, llm_place_id(guard->lease.place)));
   return call_generate(L);
 }
 
@@ -242,8 +242,8 @@ static int mm_tostring(lua_State *L) {
   const Guard *guard = find_guard(to_client(L, 1));
   if (guard)
     lua_pushfstring(L, "client (%s/%s, lent)",
-                    llm_model_name(guard->lease.model),
-                    llm_place_id(guard->lease.place));
+                    push_shown(L, llm_model_name(guard->lease.model)),
+                    push_shown(L, llm_place_id(guard->lease.place)));
   else
     lua_pushliteral(L, "client (returned)");
   return 1;

@@ -240,11 +240,11 @@ static void unknown_option(lua_State *L) {
   lua_rawseti(L, -2, 2);
   lua_call(L, 2, 1);
   const char *near = lua_tostring(L, -1);
-  luaL_argerror(L, 2,
-                lua_pushfstring(L, "unknown option '%s'; %s%s%s", name,
-                                near ? "did you mean '" : "there are ",
-                                near ? near : "callback and capacity",
-                                near ? "'?" : ""));
+  luaL_argerror(
+      L, 2,
+      lua_pushfstring(L, "unknown option '%s'; %s%s%s", push_shown(L, name),
+                      near ? "did you mean '" : "there are ",
+                      near ? near : "callback and capacity", near ? "'?" : ""));
 }
 
 /* stack: pool options; pushes the callback or nil, returns the capacity. */

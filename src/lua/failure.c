@@ -44,65 +44,66 @@ static const char *format_seconds(char text[32], int64_t ns) {
 }
 
 /* Its time is over: why, and what helps. */
-static void push_late(lua_State *L, const llm_failure *f) {
+static void push_late(lua_State *L, const llm_failure *f, const char *model) {
   const char *name = llm_err_name(f->err);
   char text[32];
   if (f->paused)
     push_error(L, name,
                "\"%s\" is paused and lends nothing (%d waiting); pool:resume "
                "ends that",
-               f->model, (int)f->waiting);
+               model, (int)f->waiting);
   else if (f->clients == 0)
     push_error(L, name,
                "\"%s\" has no clients (%d waiting); pool:add_client adds one",
-               f->model, (int)f->waiting);
+               model, (int)f->waiting);
   else if (f->waited_ns < INSTANT_NS)
     push_error(L, name,
                "no client of \"%s\" is free now (%d waiting, %d lent, %d "
                "resting); give a timeout to wait",
-               f->model, (int)f->waiting, (int)f->lent, (int)f->resting);
+               model, (int)f->waiting, (int)f->lent, (int)f->resting);
   else
     push_error(L, name,
                "no client of \"%s\" within %s s (%d waiting, %d lent, %d "
                "idle, %d resting); raise timeout or add clients",
-               f->model, format_seconds(text, f->waited_ns), (int)f->waiting,
+               model, format_seconds(text, f->waited_ns), (int)f->waiting,
                (int)f->lent, (int)f->idle, (int)f->resting);
 }
 
 static void push_sentence(lua_State *L, const llm_failure *f, int64_t now) {
   int kind = f->err;
+  const char *model = push_shown(L, f->model);
   char text[32];
   const char *name = llm_err_name(f->err);
   if (kind == LLM_TIMEOUT)
-    push_late(L, f);
+    push_late(L, f, model);
   else if (kind == LLM_QUEUE_FULL)
     push_error(L, name,
                "the line for \"%s\" is full (%d waiting, %d of %d lent); "
                "try later or raise max_waiting",
-               f->model, (int)f->waiting, (int)f->lent, (int)f->clients);
+               model, (int)f->waiting, (int)f->lent, (int)f->clients);
   else if (kind == LLM_RESTING)
     push_error(L, name,
                "every client of \"%s\" rests; the earliest is back in %s s",
-               f->model, format_seconds(text, f->retry_at_ns - now));
+               model, format_seconds(text, f->retry_at_ns - now));
   else if (kind == LLM_OUT_OF_SERVICE)
     push_error(L, name,
                "no client of \"%s\" is in service: %s; replace them "
                "(pool:replace_client)",
-               f->model, f->text);
+               model, f->text);
   else if (kind == LLM_EXCLUDED)
     push_error(L, name, "every client of \"%s\" is excluded by the call",
-               f->model);
+               model);
   else if (kind == LLM_CREATE_FAILED)
-    push_error(L, name, "no client of \"%s\" could be made: %s", f->model,
+    push_error(L, name, "no client of \"%s\" could be made: %s", model,
                f->text);
   else if (kind == LLM_CLOSED)
     push_error(L, name,
                "\"%s\" is closed: its pool was closed or the model "
                "unregistered",
-               f->model);
+               model);
   else
-    push_error(L, name, "no client of \"%s\": %s", f->model,
-               llm_err_text(f->err));
+    push_error(L, name, "no client of \"%s\": %s", model, llm_err_text(f->err));
+  lua_remove(L, -2); /* the name */
 }
 
 void push_failure(lua_State *L, const Guard *guard, int cause) {
@@ -121,22 +122,24 @@ void push_failure(lua_State *L, const Guard *guard, int cause) {
 }
 
 void push_deadlock(lua_State *L, llm_model *model, const llm_stats *stats) {
+  const char *name = push_shown(L, llm_model_name(model));
   if (stats->paused)
     push_error(L, "deadlock",
                "\"%s\" is paused (%d waiting) and no task, timer, I/O or "
                "thread is left that could resume it",
-               llm_model_name(model), (int)stats->waiting);
+               name, (int)stats->waiting);
   else if (stats->clients == 0)
     push_error(L, "deadlock",
                "\"%s\" has no clients (%d waiting) and no task, timer, I/O or "
                "thread is left that could add one",
-               llm_model_name(model), (int)stats->waiting);
+               name, (int)stats->waiting);
   else
     push_error(L, "deadlock",
                "no task, timer, I/O or thread is left that could return a "
                "client of \"%s\" (%d lent, %d waiting); is one asked for "
                "while one is held?",
-               llm_model_name(model), (int)stats->lent, (int)stats->waiting);
+               name, (int)stats->lent, (int)stats->waiting);
+  lua_remove(L, -2); /* the name */
   lua_pushstring(L, llm_model_name(model));
   lua_setfield(L, -2, "model");
 }

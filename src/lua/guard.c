@@ -219,11 +219,12 @@ static void warn_of_leak(lua_State *L, const Guard *guard) {
       L,
       "llmpool: client %s of \"%s\" was never returned and has been "
       "collected; it was taken %s%s",
-      llm_place_id(guard->lease.place), llm_model_name(guard->lease.model),
+      push_shown(L, llm_place_id(guard->lease.place)),
+      push_shown(L, llm_model_name(guard->lease.model)),
       site ? "at " : "where ",
       site ? site : "llmpool.trace_leaks(true) would tell");
   lua_warning(L, lua_tostring(L, -1), 0);
-  lua_pop(L, 1);
+  lua_pop(L, 3);
 }
 
 static int mm_gc(lua_State *L) {

@@ -162,6 +162,8 @@ const char *push_name_list(lua_State *L, int names) {
   for (lua_Integer i = 1; i <= n; i++) {
     luaL_addstring(&buffer, i == 1 ? "\"" : ", \"");
     lua_rawgeti(L, names, i);
+    push_shown(L, lua_tostring(L, -1));
+    lua_remove(L, -2);
     luaL_addvalue(&buffer);
     luaL_addchar(&buffer, '"');
   }
@@ -171,18 +173,20 @@ const char *push_name_list(lua_State *L, int names) {
 
 void push_unknown_model(lua_State *L, LuaPool *pool, int index) {
   const char *name = lua_tostring(L, index);
+  const char *shown = push_shown(L, name);
   push_names(L, pool);
   int names = lua_gettop(L);
   if (lua_rawlen(L, names) == 0) {
     push_error(L, "unknown_model", "no model \"%s\": none is registered yet",
-               name);
+               shown);
   } else {
     push_helper(L, HELPER_NEAREST);
     lua_pushstring(L, name);
     lua_pushvalue(L, names);
     lua_call(L, 2, 1);
     const char *near = lua_tostring(L, -1);
-    push_error(L, "unknown_model", "no model \"%s\"; there %s %s%s%s%s", name,
+    if (near) near = push_shown(L, near);
+    push_error(L, "unknown_model", "no model \"%s\"; there %s %s%s%s%s", shown,
                lua_rawlen(L, names) == 1 ? "is" : "are",
                push_name_list(L, names), near ? " (did you mean \"" : "",
                near ? near : "", near ? "\"?)" : "");
@@ -289,7 +293,7 @@ static int mm_tostring(lua_State *L) {
   const char *state = llm_pool_is_closed(pool->pool) ? "closed" : "open";
   const int n = (int)llm_pool_models(pool->pool, NULL, 0);
   if (name)
-    lua_pushfstring(L, "pool (\"%s\", ", name);
+    lua_pushfstring(L, "pool (\"%s\", ", push_shown(L, name));
   else
     lua_pushfstring(L, "pool (%p, ", (void *)pool->pool);
   lua_pushfstring(L, "%d %s, %s)", n, n == 1 ? "model" : "models", state);

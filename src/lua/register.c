@@ -258,7 +258,8 @@ static void forget_info(lua_State *L, uint64_t uid) {
 }
 
 static int raise_exists(lua_State *L, const char *name) {
-  push_error(L, "exists", "model \"%s\" is registered already", name);
+  push_error(L, "exists", "model \"%s\" is registered already",
+             push_shown(L, name));
   lua_pushstring(L, name);
   lua_setfield(L, -2, "model");
   return lua_error(L);
@@ -270,7 +271,8 @@ static int raise_refused(lua_State *L, llm_err err, const char *name) {
     push_error(L, "closed", "the pool is closed");
     return lua_error(L);
   }
-  return luaL_error(L, "cannot register \"%s\": %s", name, llm_err_text(err));
+  return luaL_error(L, "cannot register \"%s\": %s", push_shown(L, name),
+                    llm_err_text(err));
 }
 
 /* (pool, name, items, options, bound) */
@@ -321,9 +323,10 @@ static bool push_ids(lua_State *L, llm_model *model) {
 
 static void push_unknown_client(lua_State *L, llm_model *model,
                                 const char *id) {
+  const char *name = push_shown(L, llm_model_name(model));
+  id = push_shown(L, id);
   bool is_more = push_ids(L, model);
   int ids = lua_gettop(L);
-  const char *name = llm_model_name(model);
   if (lua_rawlen(L, ids) == 0) {
     push_error(L, "unknown_client", "model \"%s\" has no client \"%s\"", name,
                id);
@@ -342,7 +345,7 @@ static int finish(lua_State *L, llm_err err, llm_model *model) {
     push_unknown_client(L, model, id ? id : "?");
   else if (err == LLM_EXISTS)
     push_error(L, "exists", "model \"%s\" has a client of that id already",
-               llm_model_name(model));
+               push_shown(L, llm_model_name(model)));
   else
     push_error(L, llm_err_name(err), "%s", llm_err_text(err));
   return lua_error(L);

@@ -182,6 +182,19 @@ static int f_traceback(lua_State *L) {
   return 1;
 }
 
+/* The Lua half words errors: (hint or nil, report or nil), as errors.h says. */
+static int f_word_by(lua_State *L) {
+  lua_settop(L, 2);
+  errors_word_by(L, 1, 2);
+  return 0;
+}
+
+static int f_hint(lua_State *L) {
+  luaL_checkany(L, 1);
+  push_kept_hint(L, 1);
+  return 1;
+}
+
 /* An error object for the Lua half: (kind, message) -> object */
 static int f_error(lua_State *L) {
   const char *kind = luaL_checkstring(L, 1);
@@ -229,6 +242,8 @@ void task_open(lua_State *L, Binding *b) {
                                        {"now", f_now},
                                        {"wait", f_wait},
                                        {"traceback", f_traceback},
+                                       {"word_by", f_word_by},
+                                       {"hint", f_hint},
                                        {"is_cancelled", f_is_cancelled},
                                        {"error", f_error},
                                        {NULL, NULL}};

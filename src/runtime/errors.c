@@ -8,7 +8,10 @@
 */
 #include "errors.h"
 
+#include <ctype.h>
 #include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <lauxlib.h>
@@ -19,7 +22,10 @@
 static const char errors_key = 'e';    /* registry: the metatable */
 static const char traceback_key = 't'; /* registry: {error, text, weak} */
 
-enum { KEPT_ERROR = 1, KEPT_TEXT, KEPT_WEAK, KEPT_RETHROW };
+static const char words_key = 'w'; /* registry: {hint's, report's} */
+
+enum { KEPT_ERROR = 1, KEPT_TEXT, KEPT_WEAK, KEPT_RETHROW, KEPT_HINT };
+enum { WORDS_HINT = 1, WORDS_REPORT };
 
 static int mm_tostring(lua_State *L) {
   lua_getfield(L, 1, "message");
@@ -93,6 +99,74 @@ const char *push_error_text(lua_State *L, int index) {
   return lua_tostring(L, -1);
 }
 
+static bool has_control(const char *text) {
+  while (*text && !iscntrl((unsigned char)*text)) text++;
+  return *text != '\0';
+}
+
+const char *push_shown(lua_State *L, const char *text) {
+  luaL_Buffer buffer;
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  if (!has_control(text)) return lua_pushstring(L, text);
+  luaL_buffinit(L, &buffer);
+  for (; *text; text++) {
+    char escaped[5] = {*text};
+    if (iscntrl((unsigned char)*text))
+      snprintf(escaped, sizeof escaped, "\\x%02x", (unsigned char)*text);
+    luaL_addstring(&buffer, escaped);
+  }
+  luaL_pushresult(&buffer);
+  return lua_tostring(L, -1);
+}
+
+/* ---- what the Lua half words -------------------------------------------- */
+
+/* Pushes one of the functions and returns true, or pushes nothing. */
+static bool push_words(lua_State *L, int which) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &words_key) == LUA_TTABLE &&
+      lua_rawgeti(L, -1, which) == LUA_TFUNCTION) {
+    lua_remove(L, -2);
+    return true;
+  }
+  lua_settop(L, -2);
+  return false;
+}
+
+void errors_word_by(lua_State *L, int hint, int report) {
+  const int given[] = {lua_absindex(L, hint), lua_absindex(L, report)};
+  lua_createtable(L, WORDS_REPORT, 0);
+  for (int which = WORDS_HINT; which <= WORDS_REPORT; which++) {
+    if (!lua_isnil(L, given[which - 1]))
+      lua_pushvalue(L, given[which - 1]);
+    else if (!push_words(L, which))
+      continue;
+    lua_rawseti(L, -2, which);
+  }
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &words_key);
+}
+
+/* Lua's own message of a name that stands for nothing. */
+static bool is_of_nil(lua_State *L, int error) {
+  if (lua_type(L, error) != LUA_TSTRING) return false;
+  const char *message = lua_tostring(L, error);
+  return strstr(message, "attempt to call a nil value (") ||
+         strstr(message, "attempt to index a nil value (");
+}
+
+/* For a message handler: pushes what was probably meant, a string, or nil. The
+** function in Lua looks at the frame that raised, above this one. */
+static void push_new_hint(lua_State *L, int error) {
+  error = lua_absindex(L, error);
+  if (!is_of_nil(L, error) || !push_words(L, WORDS_HINT)) {
+    lua_pushnil(L);
+    return;
+  }
+  lua_pushvalue(L, error);
+  if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_type(L, -1) == LUA_TSTRING) return;
+  lua_pop(L, 1);
+  lua_pushnil(L);
+}
+
 /* ---- tracebacks -------------------------------------------------------- */
 
 void rethrow_mark(lua_State *L) {
@@ -114,7 +188,8 @@ static bool is_rethrown(lua_State *L, int error) {
   return marked && same;
 }
 
-/* stack: error kept text; leaves the error and kept. */
+/* stack: error kept text; leaves the error and kept. No hint is of this one
+** yet. */
 static void keep_text(lua_State *L, int error) {
   int kept = error + 1;
   if (lua_istable(L, error)) {
@@ -125,6 +200,8 @@ static void keep_text(lua_State *L, int error) {
     lua_pop(L, 1);
   }
   lua_rawseti(L, kept, KEPT_TEXT);
+  lua_pushnil(L);
+  lua_rawseti(L, kept, KEPT_HINT);
   lua_pushvalue(L, error);
   lua_rawseti(L, kept, KEPT_ERROR);
 }
@@ -148,6 +225,8 @@ int keep_traceback(lua_State *L) {
   }
   luaL_traceback(L, L, NULL, 1); /* stack: error kept text */
   keep_text(L, 1);
+  push_new_hint(L, 1);
+  lua_rawseti(L, 2, KEPT_HINT);
   lua_settop(L, 1);
   return 1;
 }
@@ -175,24 +254,58 @@ void push_kept_traceback(lua_State *L, int index) {
   lua_pop(L, 1);
 }
 
+void push_kept_hint(lua_State *L, int index) {
+  index = lua_absindex(L, index);
+  luaL_checkstack(L, 4, NULL);
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &traceback_key) != LUA_TTABLE) return;
+  lua_rawgeti(L, -1, KEPT_ERROR);
+  if (!lua_isnil(L, index) && lua_rawequal(L, -1, index))
+    lua_rawgeti(L, -2, KEPT_HINT);
+  else
+    lua_pushnil(L);
+  lua_replace(L, -3);
+  lua_pop(L, 1);
+}
+
 void runtime_push_traceback(lua_State *L, int err, const char *message,
                             int level) {
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   err = lua_absindex(L, err);
-  push_kept_traceback(L, err);
-  if (lua_isnil(L, -1)) {
-    lua_pop(L, 1);
+  push_kept_traceback(L, err); // stack: traceback
+  const bool is_kept = !lua_isnil(L, -1);
+  if (is_kept)
+    push_kept_hint(L, err);
+  else
+    push_new_hint(L, err); // stack: traceback hint
+  if (message && lua_isstring(L, -1))
+    message = lua_pushfstring(L, "%s; %s", message, lua_tostring(L, -1));
+  else
+    lua_pushnil(L); // stack: traceback hint message
+  if (!is_kept)
     luaL_traceback(L, L, message, level);
-    return;
-  }
-  if (message == NULL) return;
-  lua_pushfstring(L, "%s\n%s", message, lua_tostring(L, -1));
-  lua_remove(L, -2);
+  else if (message)
+    lua_pushfstring(L, "%s\n%s", message, lua_tostring(L, -3));
+  else
+    lua_pushvalue(L, -3);
+  lua_replace(L, -4);
+  lua_pop(L, 2);
 }
 
-void report_error(lua_State *L, const char *what, int error, const char *site) {
-  luaL_checkstack(L, LUA_MINSTACK, NULL);
-  error = lua_absindex(L, error);
+/* stack: ... error; the text of the report by the Lua half, pushed, or NULL */
+static const char *push_report(lua_State *L, const char *what, int error,
+                               const char *site) {
+  if (!push_words(L, WORDS_REPORT)) return NULL;
+  lua_pushstring(L, what);
+  lua_pushvalue(L, error);
+  push_kept_traceback(L, error);
+  push_kept_hint(L, error);
+  lua_pushstring(L, site);
+  return lua_pcall(L, 5, 1, 0) == LUA_OK ? lua_tostring(L, -1) : NULL;
+}
+
+/* Without the Lua half, or without memory for it. */
+static void report_plainly(lua_State *L, const char *what, int error,
+                           const char *site) {
   const char *message = push_error_text(L, error);
   push_kept_traceback(L, error);
   const char *trace = lua_tostring(L, -1);
@@ -200,7 +313,18 @@ void report_error(lua_State *L, const char *what, int error, const char *site) {
   lua_writestringerror(": %s\n", message);
   if (trace) lua_writestringerror("%s\n", trace);
   if (site) lua_writestringerror("spawned at %s\n", site);
-  lua_pop(L, 2);
+}
+
+void report_error(lua_State *L, const char *what, int error, const char *site) {
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  error = lua_absindex(L, error);
+  const int top = lua_gettop(L);
+  const char *text = push_report(L, what, error, site);
+  if (text)
+    lua_writestringerror("%s\n", text);
+  else
+    report_plainly(L, what, error, site);
+  lua_settop(L, top);
 }
 
 /* stack: ... function; searches one library table on the top */

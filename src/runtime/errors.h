@@ -16,6 +16,8 @@ const char *push_error_text(lua_State *L, int index);
 /* The kind of the error object at `index`, or NULL if it is none. */
 const char *error_kind(lua_State *L, int index);
 void errors_open(lua_State *L);
+/* Pushes a name as it can be shown: control characters as \\x1b. [-0, +1, m] */
+const char *push_shown(lua_State *L, const char *text);
 
 /* A message handler: keeps the traceback of the place that raised, leaves the
 ** error as it is. */
@@ -30,6 +32,13 @@ void rethrow_mark(lua_State *L);
 void keep_foreign_traceback(lua_State *L);
 /* Pushes the traceback kept for the error at `index`, or nil. */
 void push_kept_traceback(lua_State *L, int index);
+/* Pushes what was probably meant where the error is a name that stands for
+** nothing ("did you mean 'generate'?"), if the handler has seen it; else nil. */
+void push_kept_hint(lua_State *L, int index);
+/* Who words it: hint (message) -> string or nil, called by the handler in the
+** place of the error, two frames above it; report (what, error, traceback,
+** hint, site) -> text. Both at these indices; for nil it stays who it was. */
+void errors_word_by(lua_State *L, int hint, int report);
 /* Prints an error that no one else will: message, traceback, spawn site. */
 void report_error(lua_State *L, const char *what, int error, const char *site);
 

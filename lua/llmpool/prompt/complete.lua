@@ -2,11 +2,11 @@
 --
 -- Globals, fields and methods, keywords; in a string the names of modules,
 -- models, help's topics or files, by what stands before it. Everything is
--- looked up raw - metatables' __index tables are, functions in them never run -
--- so that pressing Tab changes nothing.
+-- looked up raw (members.lua), so that pressing Tab changes nothing.
 
 local annotations = require "llmpool.annotations"
 local embedded = require "llmpool.embedded"
+local members = require "llmpool.members"
 
 local complete = {}
 
@@ -16,49 +16,12 @@ for word in ([[and break do else elseif end false for function goto if in
   KEYWORDS[#KEYWORDS + 1] = word
 end
 
--- ---- raw looks -------------------------------------------------------------
-
--- The methods of our own types, of which C keeps the table to itself.
-local function annotated_methods(name)
-  local methods = {}
-  for _, item in ipairs((annotations.all())) do
-    if item.class == name and item.kind == "function" then
-      methods[item.member] = print -- any function: only its type counts
-    end
-  end
-  return methods
-end
-
--- Calls visit with each table in which the value's fields are looked up.
-local function each_table(value, visit)
-  for _ = 1, 20 do -- a chain that bites its tail has an end, too
-    if type(value) == "table" then visit(value) end
-    local metatable = debug.getmetatable(value)
-    if type(metatable) ~= "table" then return end
-    local index = rawget(metatable, "__index")
-    if type(index) == "function" and rawget(metatable, "__name") then
-      visit(annotated_methods(rawget(metatable, "__name")))
-    end
-    if type(index) ~= "table" then return end
-    if type(value) ~= "table" then visit(index) end
-    value = index
-  end
-end
-
-local function raw_field(value, name)
-  local found
-  each_table(value, function(t)
-    if found == nil then found = rawget(t, name) end
-  end)
-  return found
-end
-
 -- The value of "a.b.c", or nil.
 local function raw_value(path, env)
   local value = env
   for name in path:gmatch "[^%.]+" do
     if value == nil then return nil end
-    value = raw_field(value, name)
+    value = members.field(value, name)
   end
   return value
 end
@@ -72,22 +35,14 @@ local function sorted(set)
   return list
 end
 
-local function is_identifier(name)
-  return type(name) == "string" and name:find "^[%a_][%w_]*$" ~= nil
-end
+local is_identifier = members.is_identifier
 
 local function names_in(value, prefix, functions_only)
-  local set = {}
-  each_table(value, function(t)
-    for name, field in next, t do
-      if is_identifier(name) and name:sub(1, #prefix) == prefix
-        and (not functions_only or type(field) == "function")
-        and (prefix:sub(1, 1) == "_" or name:sub(1, 1) ~= "_") then
-        set[name] = true
-      end
-    end
+  return members.names(value, function(name, field)
+    return name:sub(1, #prefix) == prefix
+      and (not functions_only or type(field) == "function")
+      and (prefix:sub(1, 1) == "_" or name:sub(1, 1) ~= "_")
   end)
-  return set
 end
 
 local function with_prefix(list, prefix)

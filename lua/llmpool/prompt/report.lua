@@ -1,9 +1,12 @@
 -- report.lua: an error as the prompt shows it: the message, where in the line
 -- the compiler stumbled, and the user's own frames of the traceback.
 
-local embedded = require "llmpool.embedded"
+local failed_task = require "llmpool.failed_task"
+local inspect = require "llmpool.inspect"
 local llmpool = require "llmpool"
+local plain = require "llmpool.plain"
 local pretty = require "llmpool.pretty"
+local secrets = require "llmpool.secrets"
 
 local report = {}
 
@@ -57,22 +60,9 @@ end
 
 -- ---- tracebacks ------------------------------------------------------------
 
-local ours
-
--- "llmpool/pool.lua", for each file that travels with the program
-local function our_files()
-  if ours then return ours end
-  ours = {}
-  for _, name in ipairs(embedded.names()) do
-    ours[(name:gsub("%.", "/")) .. ".lua"] = true
-    ours[(name:gsub("%.", "/")) .. "/init.lua"] = true
-  end
-  return ours
-end
-
 local function is_frame_of_user(frame)
-  local file = frame:match "^%s*(.-):%d+:"
-  return file ~= nil and not our_files()[file]
+  local file, ours = failed_task.file_of(frame)
+  return file ~= nil and not ours
 end
 
 --- The frames of a traceback that are the user's, as a list. One that says only
@@ -90,28 +80,45 @@ end
 
 -- ---- the whole -------------------------------------------------------------
 
+local function shown(text) return plain.text(secrets.masked(text)) end
+
 local function words_of(err)
-  if type(err) == "string" then return err end
+  if type(err) == "string" then return shown(err) end
   local metatable = debug.getmetatable(err)
   if type(metatable) == "table" and rawget(metatable, "__tostring") then
-    local ok, text = pcall(tostring, err)
-    if ok then return text end
+    return shown(failed_task.words(err))
   end
   return ("(error object is %s)"):format(pretty(err, { depth = 2 }))
+end
+
+local function coloured(words, options)
+  if not (options and options.colour) then return words end
+  return pretty.colours.error .. words .. pretty.plain
+end
+
+local function with_frames(words, traceback)
+  local lines = { words }
+  for _, frame in ipairs(traceback and report.frames(traceback) or {}) do
+    lines[#lines + 1] = "  " .. plain.line(frame)
+  end
+  return lines
 end
 
 --- The text of an error that a line has raised.
 -- @param options table: colour
 function report.text(err, options)
-  local words = words_of(err)
-  if options and options.colour then
-    words = pretty.colours.error .. words .. pretty.plain
-  end
-  local lines = { words }
-  local traceback = err ~= nil and llmpool.traceback(err)
-  for _, frame in ipairs(traceback and report.frames(traceback) or {}) do
-    lines[#lines + 1] = "  " .. frame
-  end
+  local words, hint = words_of(err), err ~= nil and inspect.hint(err)
+  if hint then words = words .. "; " .. hint end
+  return table.concat(with_frames(coloured(words, options),
+    err ~= nil and llmpool.traceback(err)), "\n")
+end
+
+--- The text of a task's failure that nobody waited for; as failed_task.text.
+function report.failure(what, err, traceback, hint, site, options)
+  local words = ("llmpool: %s: %s"):format(what, words_of(err))
+  if hint then words = words .. "; " .. hint end
+  local lines = with_frames(coloured(words, options), traceback)
+  if site then lines[#lines + 1] = "spawned at " .. plain.line(site) end
   return table.concat(lines, "\n")
 end
 

@@ -1,0 +1,146 @@
+-- hint.lua: what was probably meant where a method, a field or a global that
+-- was called or indexed turned out to be nil.
+--
+-- One idea: it is asked by the message handler of an error that Lua has already
+-- worded, while the frame that failed is still there; so it sees the object in
+-- that frame's registers, and a right call pays nothing. It knows the objects
+-- and modules of ours; at the prompt (hint.everything) whatever it sees.
+
+local annotations = require "llmpool.annotations"
+local embedded = require "llmpool.embedded"
+local members = require "llmpool.members"
+local nearest = require "llmpool.nearest"
+
+local hint = { everything = false }
+
+local function is_ours(value)
+  local class = members.class(value)
+  return class ~= nil and class:find "^llmpool%f[%z%.]" ~= nil
+end
+
+local function function_names(value)
+  local set, list = members.names(value, function(_, field)
+    return type(field) == "function"
+  end), {}
+  for name in pairs(set) do list[#list + 1] = name end
+  return list
+end
+
+-- The values in the frame's registers, in order: locals first.
+local function registers(level)
+  local values, i = {}, 1
+  while true do
+    local name, value = debug.getlocal(level + 1, i)
+    if not name then return values, i - 1 end
+    values[i] = value
+    i = i + 1
+  end
+end
+
+-- ---- methods ---------------------------------------------------------------
+
+-- A method call has put the object behind the nil that it found.
+local function of_method(name, level)
+  local values, n = registers(level + 1)
+  for i = n, 2, -1 do
+    local object = values[i]
+    if values[i - 1] == nil and object ~= nil
+      and (hint.everything or is_ours(object)) then
+      local near = nearest(name, function_names(object))
+      if near then return "'" .. near .. "'" end
+    end
+  end
+end
+
+-- ---- fields ----------------------------------------------------------------
+
+local function is_public(module)
+  for _, name in ipairs(embedded.names()) do
+    if name == module or name == module .. ".init" then
+      return module == "llmpool.policy" or module == "llmpool.scenario"
+    end
+  end
+  return module == "llmpool.http" or module == "llmpool.json"
+end
+
+-- The modules that the frame can see, by value: their names.
+local function modules(level)
+  local seen, found = {}, {}
+  for name, module in next, package.loaded do
+    if type(module) == "table" and type(name) == "string"
+      and (hint.everything or name:find "^llmpool%f[%z%.]") then
+      seen[module] = name
+    end
+  end
+  local function note(value)
+    if value ~= nil and seen[value] then found[value] = seen[value] end
+  end
+  local values, n = registers(level + 1)
+  for i = 1, n do note(values[i]) end
+  local fn = debug.getinfo(level + 1, "f").func
+  local i = 1
+  while true do
+    local name, value = debug.getupvalue(fn, i)
+    if not name then break end
+    note(value)
+    if name == "_ENV" and type(value) == "table" then
+      for _, global in next, value do note(global) end
+    end
+    i = i + 1
+  end
+  return found
+end
+
+-- What is a method of some object was looked for in the module.
+local function of_object(name)
+  for _, item in ipairs((annotations.all())) do
+    if item.kind == "function" and item.member == name then
+      return "'" .. item.name:gsub("^llmpool%.", "") .. "'"
+    end
+  end
+end
+
+local function of_field(name, level)
+  local words
+  for module, title in pairs(modules(level + 1)) do
+    local near = nearest(name, function_names(module))
+    if near then
+      local candidate = ("'%s.%s'"):format(title:match "[%w_]+$", near)
+      if title == "_G" then candidate = "'" .. near .. "'" end
+      if not words or candidate < words then words = candidate end
+    end
+    if title == "llmpool" then
+      if is_public("llmpool." .. name) then
+        return ('require "llmpool.%s"'):format(name)
+      end
+      words = words or of_object(name)
+    end
+  end
+  return words
+end
+
+-- ---- globals ---------------------------------------------------------------
+
+local function of_global(name)
+  if not hint.everything then return nil end
+  local list = {}
+  for known in next, _G do list[#list + 1] = known end
+  local near = nearest(name, list)
+  return near and "'" .. near .. "'"
+end
+
+local finders = { method = of_method, field = of_field, global = of_global }
+
+--- "did you mean 'generate'?" for a message of Lua's, or nil.
+-- @param message string
+-- @param level integer: of the frame that failed, as the caller counts
+function hint.find(message, level)
+  local kind, name =
+    message:match "attempt to %a+ a nil value %((%a+) '([^']*)'%)$"
+  local find = finders[kind]
+  if not find then return nil end
+  local meant = find(name, level + 1)
+  return meant and ("did you mean %s?"):format(meant)
+end
+
+return hint
