@@ -42,7 +42,8 @@ describe("the Debian package #once #host #slow", function()
     for _, name in ipairs {
       "bin/llmpool", "lib/lua/5.4/llmpool.so", "lib/libllmpool.so.0",
       "include/llmpool.h", "lib/pkgconfig/llmpool.pc",
-      "share/man/man1/llmpool.1", "share/doc/llmpool/copyright",
+      "share/man/man1/llmpool.1.gz", "share/doc/llmpool/copyright",
+      "share/doc/llmpool/changelog.gz", "share/doc/llmpool/README.md",
       "share/doc/llmpool/manual/reference.md", "share/llmpool/meta/pool.lua",
       "share/bash-completion/completions/llmpool",
       "share/zsh/vendor-completions/_llmpool",
@@ -71,10 +72,42 @@ describe("the Debian package #once #host #slow", function()
     assert.same("table\tfunction\n", must(program ..
       [[ -e 'print(type(require "llmpool"), type(require "llmpool".spawn))']]))
     assert.matches("%- Lua with a pool", must("man -l " .. place ..
-      "/system/usr/share/man/man1/llmpool.1 2>/dev/null || cat " .. place ..
-      "/system/usr/share/man/man1/llmpool.1"):gsub("\\", ""))
+      "/system/usr/share/man/man1/llmpool.1.gz 2>/dev/null || zcat " .. place ..
+      "/system/usr/share/man/man1/llmpool.1.gz"):gsub("\\", ""))
     assert.matches("install ok installed",
       must(("dpkg-query --admindir=%s/admin -s llmpool"):format(place)))
+  end)
+
+  it("is in order by what lintian finds, but for what it cannot have",
+     function()
+    if not select(2, run "command -v lintian") then
+      return pending "lintian is not installed"
+    end
+    local allowed = { -- no address, one package for all, CPack's own scripts
+      ["bogus-mail-host"] = true, ["lacks-ldconfig-trigger"] = true,
+      ["bogus-mail-host-in-debian-changelog"] = true,
+      ["maintscript-calls-ldconfig"] = true,
+      ["link-to-shared-library-in-wrong-package"] = true,
+      ["package-name-doesnt-match-sonames"] = true,
+      ["pkg-config-unavailable-for-cross-compilation"] = true,
+    }
+    local found = {}
+    for line in run("lintian " .. deb):gmatch "[^\n]+" do
+      local tag = line:match "^[EW]: %S+ (%S+)"
+      if tag and not allowed[tag] then found[#found + 1] = line end
+    end
+    assert.same({}, found)
+  end)
+
+  it("has a README whose links lead to its manual", function()
+    must(("dpkg-deb -x %s %s/y"):format(deb, place))
+    local doc, seen = place .. "/y/usr/share/doc/llmpool/", 0
+    local file <close> = assert(io.open(doc .. "README.md"))
+    for path in file:read "a":gmatch "%]%(([%w_/%-.]+%.md)%)" do
+      seen = seen + 1
+      must("test -s " .. doc .. path)
+    end
+    assert.is_true(seen > 5, seen)
   end)
 
   it("brings real providers where it was built with them", function()

@@ -7,6 +7,8 @@
 --   options  a list of { name=, short=, value=, text=, many= }, or nil: then
 --            the words behind the command are its own business
 --   most     with options: how many words may stand there beside them, or nil
+--   words    what those are, for completion: "scripts", "files", "directories",
+--            "commands"; nil: nothing that could be guessed
 --   run      function (args, host) -> exit status
 --   is_option  whether --NAME is the same (commands.c); hidden  not listed
 -- `args` are the words behind the command; with `options` those have been
@@ -118,6 +120,25 @@ function commandline.parse(options, words)
     end
   end
   return args
+end
+
+--- The options of the program itself, read out of their list in help.
+-- @return list of { name = "--timeline" or "-e", value = "FILE" or nil, text },
+-- each once
+function commandline.program_options(host)
+  local list, seen = {}, {}
+  for line in host.options:gmatch "[^\n]+" do
+    local left, text = line:match "^  (%-.-)%s%s+(.*)$"
+    if not left then left, text = line:match "^  (%-%S+)%s(.*)$" end
+    for name, value in (left or ""):gmatch "(%-+%w+) ?([^,]*)" do
+      if not seen[name] then
+        list[#list + 1] = { name = name, text = text,
+                            value = value ~= "" and value or nil }
+      end
+      seen[name] = true
+    end
+  end
+  return list
 end
 
 -- ---- help ------------------------------------------------------------------

@@ -46,6 +46,15 @@ the file of the prompt's history; empty: none
 .TP
 .B NO_COLOR
 if not empty, nothing is coloured
+.TP
+.B OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY, GOOGLE_API_KEY
+the keys of clients that name none
+.TP
+.B OPENAI_BASE_URL, ANTHROPIC_BASE_URL, GEMINI_BASE_URL
+where they are, if not at the provider's own address
+.TP
+.B http_proxy, https_proxy, all_proxy, no_proxy, CURL_CA_BUNDLE, SSL_CERT_FILE
+the way to them, and whom to trust
 .SH FILES
 .TP
 .I $XDG_STATE_HOME/llmpool/history
@@ -55,10 +64,24 @@ key are not in it
 .I $XDG_CONFIG_HOME/llmpool/init.lua
 runs before the prompt on a terminal
 .SH EXIT STATUS
-0; 1 if something failed. A script's own by os.exit.
+0; 1 if something failed; 130 if a command was interrupted. A script's own by
+os.exit.
+.SH EXAMPLES
+.nf
+llmpool                                  a prompt
+llmpool main.lua \-\-verbose              a script, with its arguments
+llmpool new shop && cd shop              a project that runs at once
+llmpool check main.lua \-\-live           does every key work?
+llmpool sim scenario.lua \-\-seeds 20     twenty days of traffic
+llmpool \-\-record day.jsonl main.lua     what was asked,
+llmpool sim \-\-replay day.jsonl          and what another policy had done
+.fi
 .SH SEE ALSO
 .BR lua (1),
 .BR busted (1)
+.PP
+The manual is beside the package's other documents, in llmpool/manual; at the
+prompt, help "tutorial" shows a page of it.
 ]]
 
 local function options(text)
@@ -74,13 +97,23 @@ local function options(text)
   return table.concat(lines, "\n") .. "\n"
 end
 
+-- Paragraphs are filled, to any width; what is indented stands as it is.
+local function paragraphs(text)
+  local lines = {}
+  for paragraph in (text:gsub("\n*$", "\n\n")):gmatch "(.-\n)\n+" do
+    local is_fixed = paragraph:find "^  "
+    lines[#lines + 1] = (is_fixed and ".PP\n.nf\n%s.fi\n" or ".PP\n%s")
+      :format(escape(paragraph))
+  end
+  return table.concat(lines):gsub("\n$", "")
+end
+
 local function command_text(name)
   local command = commandline.find(name)
   local lines = { (".TP\n.B %s\n%s."):format(
     escape((name .. " " .. command.usage):gsub("%s+$", "")),
     escape(command.summary)) }
-  lines[#lines + 1] = ".RS\n.nf\n" .. escape(command.details:gsub("\n$", ""))
-    .. "\n.fi"
+  lines[#lines + 1] = ".RS\n" .. paragraphs(command.details)
   for _, option in ipairs(command.options or {}) do
     local word = (option.short and "-" .. option.short .. ", " or "")
       .. "--" .. option.name .. (option.value and " " .. option.value or "")

@@ -29,8 +29,13 @@ if(WITH_DOCUMENTS)
     DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
 endif()
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
-install(FILES README.md CHANGELOG.md
-  DESTINATION ${CMAKE_INSTALL_DOCDIR} OPTIONAL)
+# The manual lies beside the README there.
+file(READ README.md readme)
+string(REPLACE "](lua/llmpool/doc/" "](manual/" readme "${readme}")
+file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/README.md "${readme}")
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS README.md)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/README.md CHANGELOG.md
+  DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 file(RELATIVE_PATH up_to_prefix
   /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)

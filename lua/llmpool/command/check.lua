@@ -19,6 +19,7 @@ end
 
 return {
   usage = "SCRIPT [ARGS] [options]",
+  words = "scripts",
   summary = "load a script and name what it registers",
   details = [[
 The script runs until it would send its first request or would wait; what it

@@ -44,6 +44,7 @@ end
 
 return {
   usage = "DIRECTORY | --man | --completion SHELL",
+  words = "directories",
   summary = "write the manual, the man page, completions",
   hidden = true,
   details = [[
@@ -57,7 +58,7 @@ public functions, into DIRECTORY, which must be there.
     if args.man then
       host.out(manpage.text(host))
     elseif args.completion then
-      local text, unknown = shellwords.text(args.completion)
+      local text, unknown = shellwords.text(args.completion, host)
       if not text then return nil, unknown end
       host.out(text)
     else

@@ -55,6 +55,7 @@ end
 return {
   is_option = true,
   usage = "[COMMAND]",
+  words = "commands",
   summary = "show how to call the program, or a command",
   details = "The same as --help.\n",
   options = {},

@@ -3,6 +3,7 @@
 
 return {
   usage = "SCRIPT [ARGS]",
+  words = "scripts",
   summary = "run a Lua script, whatever its name",
   details = [[
 SCRIPT is a file, or - for standard input. The script finds ARGS in

@@ -249,6 +249,7 @@ end
 
 return {
   usage = "SCENARIO.lua [options]",
+  words = "scripts",
   summary = "run a scenario, in virtual time, and report",
   details = [[
 A scenario is a Lua script that returns scenario { models =, traffic =, ... };

@@ -3,6 +3,7 @@
 
 return {
   usage = "[ARGS]",
+  words = "files",
   summary = "run busted specs under this program",
   details = [[
 ARGS are busted's own, and so is `test --help`. It is the busted found
