@@ -126,6 +126,12 @@ static void enter(lua_State *L, Worker *worker, Bound *bound) {
   watch(L, step_of(bound));
 }
 
+void bound_abandon(lua_State *L, Worker *worker) {
+  for (Bound *b = worker->bound; b; b = b->outer)
+    lua_setallocf(L, b->alloc, b->data);
+  worker->bound = NULL;
+}
+
 /* The outer one is charged a STEP besides, since its own count starts anew. */
 static void leave(lua_State *L, Worker *worker, const Bound *bound) {
   worker->bound = bound->outer;

@@ -44,6 +44,8 @@ struct Bound {
 ** (Ctrl-C) is raised again. */
 BoundEnd bound_call(lua_State *L, Worker *worker, Bound *bound, int nargs,
                     int nresults);
+/* The program ends from inside of them: they count no more. */
+void bound_abandon(lua_State *L, Worker *worker);
 /* How many instructions are left; NULL: more than anybody needs. */
 int64_t bound_left(const Bound *bound);
 /* What a function of C has done counts as n instructions; raises if that was

@@ -2,8 +2,8 @@
 ** closing.c - the end of a program, in order.
 **
 ** One idea: at the bottom of the main thread's stack lies a value to be closed.
-** Whatever ends the program - the end of main, an error, os.exit(code, true) -
-** closes it, and closing it cancels all tasks and runs them to their end, so
+** Whatever ends the program - the end of main, an error, os.exit(code, true),
+** SIGTERM - closes it, and closing it cancels all tasks and runs them to their end, so
 ** that their own close handlers run and every lease comes back.
 */
 #include <stdlib.h>
@@ -11,6 +11,7 @@
 #include <lauxlib.h>
 #include <lualib.h>
 
+#include "bound.h"
 #include "errors.h"
 #include "interrupt.h"
 #include "runtime.h"
@@ -19,6 +20,14 @@
 #include "task.h"
 
 /* ---- os.exit ----------------------------------------------------------- */
+
+static int leave_task(lua_State *L, Worker *worker) {
+  worker->exit_wanted = true;
+  worker->current->cancelled = true;
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  push_cancellation(L, worker->current);
+  return lua_error(L);
+}
 
 /* Inside a task, os.exit(code, true) ends the task; the drive loop, which is
 ** on the main thread, then closes the state and exits. */
@@ -30,10 +39,7 @@ static int f_exit(lua_State *L) {
     worker->exit_status = lua_toboolean(L, 1) ? EXIT_SUCCESS : EXIT_FAILURE;
   else
     worker->exit_status = (int)luaL_optinteger(L, 1, EXIT_SUCCESS);
-  worker->exit_wanted = true;
-  worker->current->cancelled = true;
-  push_cancellation(L, worker->current);
-  return lua_error(L);
+  return leave_task(L, worker);
 }
 
 void exit_now(lua_State *L, Worker *worker) {
@@ -43,8 +49,18 @@ void exit_now(lua_State *L, Worker *worker) {
   }
   int status = worker->exit_status;
   worker->exit_wanted = false;
+  bound_abandon(L, worker);
   lua_close(worker->L);
   exit(status);
+}
+
+void end_program(lua_State *L, Worker *worker, int status) {
+  if (worker->ending) luaL_error(L, "terminated!"); /* it closes already */
+  worker->exit_status = status;
+  if (worker_in_task(worker))
+    leave_task(L, worker);
+  else
+    exit_now(L, worker);
 }
 
 /* ---- waiting for all --------------------------------------------------- */
@@ -76,19 +92,26 @@ static int finish_protected(lua_State *L) {
   return 0;
 }
 
-static int mm_close(lua_State *L) {
-  Worker *worker = worker_of(L);
-  if (worker->closing) return 0;
-  worker->world = &worker->real;
-  worker->current = &worker->real.main;
-  worker->real.driving = false;
+static void end_world(lua_State *L, Worker *worker, World *world) {
+  worker->world = world;
+  worker->current = &world->main;
+  world->driving = false;
   task_reclaim(worker->current); /* os.exit inside a callback */
-  scope_cancel(&worker->real.root);
+  scope_cancel(&world->root);
   lua_pushcfunction(L, finish_protected);
   if (lua_pcall(L, 0, 0, 0) != LUA_OK) { /* interrupted again */
     lua_pop(L, 1);
     tasks_kill(worker);
   }
+}
+
+/* A simulation of the main chunk's goes first. */
+static int mm_close(lua_State *L) {
+  Worker *worker = worker_of(L);
+  if (worker->closing) return 0;
+  worker->ending = true;
+  for (World *world = worker->world; world; world = world->outer)
+    end_world(L, worker, world);
   worker->closing = true;
   return 0;
 }

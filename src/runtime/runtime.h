@@ -51,6 +51,14 @@ void runtime_catch_sigint(lua_State *L, bool on);
 void runtime_be_patient(void);
 
 /*
+** SIGTERM and SIGHUP, where they are not ignored, end the program in order from
+** now on, as the closer does, and the process dies of them then; a second one
+** kills. Without a closer it does nothing. Done by itself when the main chunk
+** waits. Main thread only.
+*/
+void runtime_end_in_order(lua_State *L);
+
+/*
 ** For message handlers: pushes the traceback that belongs to the error value
 ** at `err` if the runtime kept one (a callback's, a task's), else makes one
 ** from `level` up, as luaL_traceback does; `message` may be NULL. [-0, +1, m]

@@ -18,6 +18,7 @@
 #include "errors.h"
 #include "interrupt.h"
 #include "loop.h"
+#include "runtime.h"
 #include "scope.h"
 #include "task.h"
 
@@ -308,6 +309,7 @@ void world_drive(lua_State *L, World *world, Task *task) {
   assert(!world->driving);
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   world->driving = true;
+  if (worker->drop_in) runtime_end_in_order(L);
   while (task->state == TASK_PARKED) {
     if (turn(L, world, task)) had_turn = true;
     if (worker->exit_wanted || interrupt_is_pending(worker)) break;

@@ -55,5 +55,7 @@ void coroutine_open(lua_State *L, Worker *worker);
 /* closing.c: patches os.exit; does what os.exit(code, true) in a task asked. */
 void exit_open(lua_State *L, Worker *worker);
 void exit_now(lua_State *L, Worker *worker);
+/* The same, as if it had been asked for here; raises in a task. */
+void end_program(lua_State *L, Worker *worker, int status);
 
 #endif

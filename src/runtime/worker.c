@@ -12,6 +12,7 @@
 
 #include "api.h"
 #include "bound.h"
+#include "interrupt.h"
 #include "loop.h"
 #include "runtime.h"
 #include "scheduler.h"
@@ -116,6 +117,7 @@ static void no_pools_asleep(Worker *worker, bool asleep) {
 static int mm_gc(lua_State *L) {
   Worker *worker = lua_touserdata(L, 1);
   tasks_kill(worker);
+  interrupt_forget(worker);
   loop_close(worker);
   world_free(&worker->real);
   pthread_mutex_destroy(&worker->inbox_lock);

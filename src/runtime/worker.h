@@ -187,9 +187,10 @@ struct Worker {
   int exit_status;    /* with exit_wanted */
   bool has_bells;     /* pools_ring has something to do */
   bool exit_wanted;   /* os.exit(code, true) inside a task */
-  bool closing;
-  bool dates_tasks; /* somebody will ask how old they are */
-  bool drop_in;     /* a host runs us: it waits at a script's end */
+  bool ending;        /* the closer runs */
+  bool closing;       /* it has run: no task is left */
+  bool dates_tasks;   /* somebody will ask how old they are */
+  bool drop_in;       /* a host runs us: it waits at a script's end */
 };
 
 /* The worker of this state (runtime_open made it). Never raises. */
