@@ -123,11 +123,33 @@ describe("a trace that is wrong", function()
       refused(head .. '{"at":1,"attempts":[]}\n'))
   end)
 
-  it("may end in half a line, where its program was killed", function()
-    local text = head .. '{"at":1,"attempts":[{"model":"m","client":"a",'
-      .. '"after":0,"seconds":1,"ok":true}],"ok":true}\n{"at":2,"atte'
-    assert.equal(1, #files.with(text, replay.read))
-    assert.matches(":1: malformed JSON", refused "{")
+  -- Killed, or a full disk: at every byte.
+  it("is replayed up to its last whole line, wherever it is cut", function()
+    local line = '{"at":%d,"attempts":[{"model":"m","client":"a","after":0,'
+      .. '"seconds":1,"ok":true}],"ok":true}\n'
+    local whole = head .. line:format(1) .. line:format(2)
+    local first, second = #head + #line - 1, #head + 2 * (#line - 1)
+    for size = 0, #whole do
+      local text = whole:sub(1, size)
+      files.with(text, function(path)
+        local ok, lines, torn = pcall(replay.read, path)
+        -- a line that lacks its end alone is whole
+        local n = size >= second - 1 and 2 or size >= first - 1 and 1 or 0
+        assert.equal(n > 0, ok, text)
+        if n > 0 then
+          local cut = size > first and size < second - 1
+          assert.equal(n, #lines)
+          assert.equal(cut and path .. ": its last line is cut off and left "
+            .. "out: " .. n .. " requests are replayed" or nil, torn)
+        else
+          local why = size > 0 and size < #head - 1
+            and "its first line is cut off: there is nothing to replay"
+            or "the trace has no requests"
+          assert.equal(path .. ": " .. why, lines)
+        end
+      end)
+    end
+    assert.matches(":1: malformed JSON.*; no trace of llmpool's", refused "{x")
   end)
 
   it("cannot be made of something else", function()

@@ -90,6 +90,7 @@ function Router.new(options)
   end
   self.policy = policies.of(options.policy, 3)
   if options.on_event then self:listen(options.on_event) end
+  if native.is_recorded() then require "llmpool.trace".join(self) end
   return self
 end
 

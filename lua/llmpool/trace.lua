@@ -4,7 +4,9 @@
 -- attempt with its client, its time and its end - and nothing of its words:
 -- a trace holds no prompt and no answer. A trace of a router has its requests,
 -- one of a pool its leases; that of a program (observe.lua) has each request of
--- its routers, and each lease that none of them has asked for.
+-- its routers, and each lease that none of them has asked for. The lines of
+-- requests are made here, those of leases, and all writing, are the tape's
+-- (src/runtime/tape.h).
 --
 --   {"trace":"llmpool","version":1}
 --   {"at":1.5,"model":"m","tenant":"t","prompt_tokens":12,"seconds":0.8,
@@ -13,32 +15,33 @@
 
 local json = require "llmpool.json"
 local native = require "llmpool.native"
-local outfile = require "llmpool.outfile"
 
 local trace = {}
-
-local KEPT = 1 << 22 -- leases' events that a pool's trace keeps
 
 local Trace = {}
 Trace.__index = Trace
 Trace.__name = "llmpool.trace"
 
-local function open_file(path)
-  local file = outfile.open(path, "the trace")
-  file:write(json.encode { trace = "llmpool", version = 1 }, "\n")
-  return file
+-- @param program whose name is put before a failure, which is told at once
+-- @param record what leases are of; or nil
+local function open_tape(path, program, record)
+  local header = json.encode { trace = "llmpool", version = 1 } .. "\n"
+  local tape, message = native.tape(path, header, program, record)
+  if not tape then error("cannot write the trace: " .. message, 0) end
+  return tape
 end
 
 -- To the nanosecond, which is what the clocks have.
 local function round(seconds) return (seconds * 1e9 + 0.5) // 1 / 1e9 end
 
-local function put(self, line)
+-- @param put function (text): takes a line
+local function put_line(put, line)
   line.at, line.seconds = round(line.at), round(line.seconds)
   for _, attempt in ipairs(line.attempts) do
     attempt.seconds = round(attempt.seconds)
     attempt.after = round(attempt.after)
   end
-  self.file:write(json.encode(line), "\n")
+  put(json.encode(line) .. "\n")
 end
 
 -- ---- requests of a router ---------------------------------------------------
@@ -79,7 +82,7 @@ local function settle(attempts, at)
   end
 end
 
-local function finish(self, open, event)
+local function finish(put, open, event)
   local attempts = open[event.request] or {}
   open[event.request] = nil
   local last = attempts.last
@@ -97,11 +100,11 @@ local function finish(self, open, event)
   if type(event.usage) == "table" then
     line.completion_tokens = math.tointeger(event.usage.completion_tokens)
   end
-  put(self, line)
+  put_line(put, line)
 end
 
 -- Requests that the program's end has cut off.
-local function cut_off(self, open, now)
+local function cut_off(put, open, now)
   for _, attempts in pairs(open) do
     local at, last = attempts.at, attempts.last
     if last then
@@ -110,15 +113,15 @@ local function cut_off(self, open, now)
         after = last.time }
     end
     settle(attempts, at)
-    put(self, { at = at, ok = false, kind = "cancelled", seconds = now - at,
+    put_line(put, { at = at, ok = false, kind = "cancelled", seconds = now - at,
       model = attempts[1] and attempts[1].model,
       attempts = json.array(attempts) })
   end
 end
 
-local function listen(self, router)
+-- Returns a function that ends it, and the requests that are open.
+local function listen(put, router)
   local open = {}
-  self.open[#self.open + 1] = open
   return router:listen(function(event)
     local kind = event.event
     if kind == "decision" then
@@ -133,129 +136,9 @@ local function listen(self, router)
         seconds = last and event.time - last.time or 0,
         after = last and last.time or event.time }
     elseif kind == "done" then
-      finish(self, open, event)
+      finish(put, open, event)
     end
-  end)
-end
-
--- ---- leases of a pool -------------------------------------------------------
-
-local ends = { timeout = "timeout", cancelled = "cancelled",
-               refused = "refused", queue_full = "queue_full" }
-
--- An ask whose request has failed, by a kind; else it was answered.
-local function put_lease(self, lease, time, kind)
-  put(self, { at = lease.at, model = lease.model, ok = not kind, kind = kind,
-    seconds = time - lease.at, attempts = json.array { {
-      model = lease.model, client = lease.client, ok = not kind, kind = kind,
-      seconds = time - lease.lent, after = lease.lent - lease.at } } })
-end
-
--- What the pools told, lease by lease. An ask that failed is a router's if
--- routers had one fail of that model and in that way, not earlier: how many
--- there are is exact, and which is which is a matter of microseconds.
-local function read_leases(record, read, visit)
-  local asked, leases, origin = {}, {}, read.origin
-  for i = 1, read.kept do
-    local time, kind, model, client, ask, span = record:event(i)
-    local name = model and read.models[model].name
-    time = time + origin
-    if kind == "queued" then
-      asked[ask] = time
-    elseif kind == "lent" and client then
-      leases[ask] = { ask = ask, at = asked[ask] or time - span, lent = time,
-                      model = name, client = read.clients[client].id }
-      asked[ask] = nil
-    elseif kind == "returned" and leases[ask] then
-      visit(leases[ask], time)
-      leases[ask] = nil
-    elseif ends[kind] then
-      visit({ at = asked[ask] or time, model = name, failed = ends[kind] },
-        time)
-      asked[ask] = nil
-    end
-  end
-  local last = origin + read.last
-  for _, lease in pairs(leases) do visit(lease, last, "cancelled") end
-end
-
-local function key_of(model, kind) return kind .. " " .. model end
-
--- The ends of asks that are the routers': taken from the last before each.
-local function drop_own(failed, own)
-  local stacks, order = {}, {}
-  for _, list in ipairs { failed, own } do
-    for _, entry in ipairs(list) do order[#order + 1] = entry end
-  end
-  for i, entry in ipairs(order) do entry.position = i end
-  table.sort(order, function(a, b)
-    if a.time ~= b.time then return a.time < b.time end
-    return a.position < b.position
-  end)
-  for _, entry in ipairs(order) do
-    local key = key_of(entry.model, entry.kind)
-    local stack = stacks[key] or {}
-    stacks[key] = stack
-    if entry.own then
-      local last = table.remove(stack)
-      if last then last.dropped = true end
-    else
-      stack[#stack + 1] = entry
-    end
-  end
-end
-
---- Writes the leases that a record has kept, a request each.
--- @param own table: asks, those of routers, which are written already, and
--- failed, a list of the asks of theirs that failed
-function trace.leases(file, record, read, own)
-  local self, failed = { file = file }, {}
-  local kinds = own and native.failures() or {}
-  read_leases(record, read, function(lease, time, cut)
-    if lease.failed then
-      failed[#failed + 1] = { model = lease.model, kind = lease.failed,
-                              at = lease.at, time = time }
-    elseif not (own and own.asks[lease.ask]) then
-      put_lease(self, lease, time, cut or kinds[lease.ask])
-    end
-  end)
-  if own then drop_own(failed, own.failed) end
-  for _, entry in ipairs(failed) do
-    if not entry.dropped then
-      put(self, { at = entry.at, model = entry.model, ok = false,
-        kind = entry.kind, seconds = entry.time - entry.at,
-        attempts = json.array {} })
-    end
-  end
-end
-
--- ---- who asked --------------------------------------------------------------
-
--- Told however the call ends, also where its task is cancelled.
-local Asking = {}
-
-function Asking.__close(asking, err)
-  if asking.done then return end
-  local kind = err and "cancelled" or asking.kind
-  if err and not native.is_cancelled(err) then return end
-  local failed = asking.own.failed
-  failed[#failed + 1] = { own = true, model = asking.model, time = native.now(),
-                          kind = ends[kind] or "refused" }
-end
-
--- Acquires for a router, and keeps which asks were its.
-local function taker(own)
-  return function(pool, model, ask)
-    local asking <close> = setmetatable({ own = own,
-      model = type(model) == "table" and model[1] or model }, Asking)
-    local client, err = pool:acquire(model, ask)
-    if client then
-      asking.done, own.asks[native.lease_ask(client)] = true, true
-    else
-      asking.kind = err.kind
-    end
-    return client, err
-  end
+  end), open
 end
 
 -- ---- opening, closing -------------------------------------------------------
@@ -284,50 +167,71 @@ function trace.open(path, target)
     error(("bad argument #2 to 'trace' (a router or a pool expected, got %s)")
       :format(type(target)), 3)
   end
-  local self = setmetatable({ file = open_file(path), path = path, open = {} },
-    Trace)
+  local record = not router and native.record() or nil
+  local self = setmetatable({ path = path,
+                              tape = open_tape(path, nil, record) }, Trace)
   if router then
-    self.stop = listen(self, target)
+    self.stop, self.requests = listen(self:putter(), target)
   else
-    self.record = native.record(KEPT)
-    self.record:watch(target)
+    record:watch(target)
   end
   return self
 end
 
---- A trace of everything in one file, for the program's --record: of the
--- routers that it follows, and of what the pools that `record` watches lend to
--- others.
-function trace.shared(path, record)
-  return setmetatable({ file = open_file(path), path = path, open = {},
-    record = record, own = { asks = {}, failed = {} } }, Trace)
-end
-
---- Also the requests of this router, of all its requests from now on.
-function Trace:follow(router)
-  listen(self, router)
-  router.take = taker(self.own)
-end
-
 --- Ends the trace: the file is complete.
 function Trace:close()
-  local file = self.file
-  if not file then return end
-  if self.stop then self.stop() end
-  for _, open in ipairs(self.open) do cut_off(self, open, native.now()) end
-  self.file = nil
-  if self.record then
-    self.record:stop(native.now())
-    trace.leases(file, self.record, self.record:read(), self.own)
+  local tape = self.tape
+  if not tape then return end
+  if self.stop then
+    self.stop()
+    cut_off(self:putter(), self.requests, native.now())
   end
-  file:close()
+  self.tape = nil
+  local lost, message = tape:close()
+  if not lost then
+    error(("cannot write the trace: %s: %s"):format(self.path, message), 0)
+  end
+  return lost
+end
+
+function Trace:putter()
+  local tape = self.tape
+  return function(text) tape:put(text) end
 end
 
 Trace.__close = Trace.close
 Trace.__gc = Trace.close
 
+-- ---- the program's ----------------------------------------------------------
+
+-- The open requests of the routers of this state.
+local joined = {}
+
+--- Begins the recording of everything: what the pools that `record` watches
+-- lend, and the requests of all routers that are made from now on.
+function trace.share(path, program, record)
+  local tape = open_tape(path, program, record)
+  native.share_tape(tape)
+  return tape
+end
+
+--- For a router that was made while all is recorded.
+function trace.join(router)
+  local _, open = listen(native.put_recorded, router)
+  joined[#joined + 1] = open
+  router.take = native.acquire_tagged
+end
+
+--- The requests of this state that the end cuts off.
+function trace.cut_off()
+  for _, open in ipairs(joined) do
+    cut_off(native.put_recorded, open, native.now())
+  end
+  joined = {}
+end
+
 function Trace:__tostring()
-  return ("trace (%s, %s)"):format(self.path, self.file and "open" or "closed")
+  return ("trace (%s, %s)"):format(self.path, self.tape and "open" or "closed")
 end
 
 return trace

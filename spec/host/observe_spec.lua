@@ -162,9 +162,10 @@ describe("the program observes", function()
     end
     assert.same({ llmpool = 1,
       -- generate, stream, acquire; one that fails; one in line for too long;
-      -- cut, and one more by the end; of the thread
+      -- cut, and one more by the end; of the thread, whose router is one too
       ["pool m nil"] = 15, ["pool n server"] = 5, ["pool m timeout"] = 5,
-      ["pool m cancelled"] = 6, ["pool t nil"] = 2,
+      ["pool m cancelled"] = 6, ["pool t nil"] = 1,
+      ["router t nil"] = 1,
       -- over (generate, stream), hedged, short, cut; one cut by the end
       ["router n nil"] = 10, ["router m nil"] = 5, ["router nil timeout"] = 5,
       ["router nil cancelled"] = 5, ["pool n cancelled"] = 1 }, counts)

@@ -89,6 +89,10 @@ bool llm_lease_is_background(const llm_lease *lease) {
   return lease->flags & LLM_BACKGROUND;
 }
 
+unsigned llm_lease_tag(const llm_lease *lease) {
+  return lease->flags / LLM_TAG;
+}
+
 bool llm_lease_is_held(const llm_lease *lease) {
   return lease->step == LLM_READY && lease->place != NULL;
 }
@@ -139,11 +143,12 @@ static void doom(llm_place *place, llm_return how) {
 
 /* A return with something to destroy, to tell, to pay or to wait for; with the
 ** lock held, returns without it. */
-static void put_back(llm_model *model, llm_place *place, llm_return how,
-                     uint64_t ask, uint64_t held) {
+static void put_back(const llm_lease *lease, llm_place *place, llm_return how,
+                     uint64_t holding, uint64_t held) {
+  llm_model *model = lease->model;
   llm_model_ref(model);
   if (llm_pool_wants(model->pool, LLM_LISTENED))
-    llm_note(model, LLM_EV_RETURNED, place, ask,
+    llm_note(model, LLM_EV_RETURNED, place, llm_lease_ask(lease, holding),
              llm_clock_ticks_to_ns(model->clock, held));
   doom(place, how);
   llm_place_settle(place, LLM_COVER_GIVEN);
@@ -174,11 +179,11 @@ bool llm_lease_return(llm_lease *lease, llm_return how) {
     return false;
   }
   uint64_t held = llm_ticks_between(lease->lent_ticks, now);
-  uint64_t ask = lease->holding;
+  uint64_t holding = lease->holding;
   end_lease(lease);
   count_return(model, place, held);
   if (!is_plain(model, place, how)) {
-    put_back(model, place, how, ask, held);
+    put_back(lease, place, how, holding, held);
   } else {
     llm_place_link_idle(place, now);
     if (llm_sem_release_fast(&model->sem))
@@ -195,7 +200,8 @@ void llm_lease_leaked(llm_lease *lease) {
   llm_count(&model->counts.leaked);
   llm_count(&lease->place->key->leaked);
   llm_idle_lock(&model->idle);
-  llm_note(model, LLM_EV_LEAKED, lease->place, lease->holding, 0);
+  llm_note(model, LLM_EV_LEAKED, lease->place,
+           llm_lease_ask(lease, lease->holding), 0);
   llm_model_leave(model);
 }
 

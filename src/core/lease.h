@@ -27,6 +27,7 @@
   512u                   /* has sent clients to rest that it was too much for */
 #define LLM_ASIDE 1024u  /* waits for a client that it does not exclude */
 #define LLM_NUDGED 4096u /* has left the line for a slot to look again */
+#define LLM_TAG 8192u    /* times the ask's tag, up to 3 */
 #define LLM_WAITS (LLM_ON_LINE | LLM_ON_LINES | LLM_ON_SLOT)
 
 /* ---- wait.c ------------------------------------------------------------ */
@@ -115,6 +116,11 @@ void llm_lease_unbook(llm_lease *lease, llm_key *key);
 
 /* ---- lending ----------------------------------------------------------- */
 
+/* What its events have as their ask. */
+static inline uint64_t llm_lease_ask(const llm_lease *lease, uint64_t holding) {
+  return holding | (uint64_t)(lease->flags / LLM_TAG) << LLM_TAG_SHIFT;
+}
+
 /* Under the lock. The place is in no list. */
 static inline void llm_lend(llm_lease *lease, llm_place *place, uint64_t now,
                             uint64_t waited) {
@@ -129,7 +135,7 @@ static inline void llm_lend(llm_lease *lease, llm_place *place, uint64_t now,
   llm_counter_add(&place->key->acquired, 1, memory_order_relaxed);
   llm_histogram_record(&model->wait, waited);
   if (llm_pool_wants(model->pool, LLM_LISTENED))
-    llm_note(model, LLM_EV_LENT, place, lease->holding,
+    llm_note(model, LLM_EV_LENT, place, llm_lease_ask(lease, lease->holding),
              llm_clock_ticks_to_ns(model->clock, waited));
 }
 

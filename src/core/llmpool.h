@@ -311,7 +311,8 @@ typedef struct llm_ask {
   uint16_t n_prefer, n_exclude;
   uint64_t tokens; /* estimated, of the request; 0: unknown */
   uint8_t priority;
-  bool now; /* never wait: LLM_TIMEOUT instead of LLM_WAIT */
+  bool now;    /* never wait: LLM_TIMEOUT instead of LLM_WAIT */
+  uint8_t tag; /* 0 to 3: the caller's own, for who listens (llm_event.ask) */
 } llm_ask;
 
 /*
@@ -396,6 +397,7 @@ bool llm_lease_refund(llm_lease *lease);
 ** that uid; nothing if it is gone. */
 void llm_pool_double_return(llm_pool *pool, uint64_t model_uid);
 bool llm_lease_is_held(const llm_lease *lease);
+unsigned llm_lease_tag(const llm_lease *lease); /* its ask's */
 bool llm_lease_is_background(const llm_lease *lease);
 /* Counts a lease that nobody could reach any more, just before its return. */
 void llm_lease_leaked(llm_lease *lease);
@@ -541,6 +543,7 @@ void llm_lease_failure(const llm_lease *lease, llm_failure *failure);
   XX(HALF_OPEN, "half_open")
 /* clang-format on */
 
+#define LLM_TAG_SHIFT 62
 #define XX(id, name) LLM_EV_##id,
 typedef enum llm_event_kind { LLM_EVENTS(XX) LLM_EV_COUNT } llm_event_kind;
 #undef XX
@@ -549,7 +552,8 @@ const char *llm_event_name(llm_event_kind kind);
 typedef struct llm_event {
   uint64_t seq;    /* taken under the lock of the change: a total order */
   int64_t time_ns; /* on the pool's clock */
-  uint64_t ask;    /* the same for queued, lent, returned of one lease; or 0 */
+  uint64_t ask;    /* the same for queued, lent, returned of one lease; or 0;
+                   ** above LLM_TAG_SHIFT it has the ask's tag */
   int64_t span_ns; /* lent: waited; returned: held; resting, disabled, opened:
                    ** for how long (LLM_FOREVER: no end); or 0 */
   const char *model, *client; /* live as long as the pool; or NULL; closed with

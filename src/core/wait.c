@@ -29,7 +29,8 @@ void llm_lease_prepare(llm_lease *lease, const llm_ask *ask,
   lease->holding = 0;
   lease->err = LLM_OK;
   lease->reason = LLM_FIRST;
-  lease->flags = ask->now ? LLM_IS_NOW : 0;
+  lease->flags = (uint16_t)((ask->tag & 3u) * LLM_TAG);
+  if (ask->now) lease->flags |= LLM_IS_NOW;
   if (ask->n_prefer + ask->n_exclude > 0) lease->flags |= LLM_PICKS;
 }
 
@@ -87,7 +88,7 @@ static void record(llm_lease *lease, llm_err err) {
   if (counter != NULL) llm_count(counter);
   if (!llm_pool_wants(model->pool, LLM_LISTENED)) return;
   llm_idle_lock(&model->idle);
-  llm_note(model, kind_of(err), NULL, lease->holding, 0);
+  llm_note(model, kind_of(err), NULL, llm_lease_ask(lease, lease->holding), 0);
   llm_model_leave(model);
 }
 
@@ -140,7 +141,7 @@ void llm_lease_note_queued(llm_lease *lease, llm_model *model) {
   if (!llm_pool_wants(model->pool, LLM_LISTENED)) return;
   llm_idle_lock(&model->idle);
   if (lease->holding == 0) lease->holding = llm_model_serial(model);
-  llm_note(model, LLM_EV_QUEUED, NULL, lease->holding, 0);
+  llm_note(model, LLM_EV_QUEUED, NULL, llm_lease_ask(lease, lease->holding), 0);
   llm_model_leave(model);
 }
 

@@ -304,21 +304,28 @@ static int f_observe(lua_State *L) {
   lua_setfield(L, -2, "timeline");
   lua_pushstring(L, options->record);
   lua_setfield(L, -2, "record");
+  lua_pushstring(L, progname);
+  lua_setfield(L, -2, "program");
   lua_call(L, 1, 0);
-  return 0;
+  runtime_end_in_order(L);
+  lua_pushboolean(L, 1);
+  return 1;
 }
 
 static int f_observed(lua_State *L) {
   push_observe(L, "finish");
-  lua_call(L, 0, 0);
-  return 0;
+  lua_call(L, 0, 1);
+  return 1;
 }
 
 /* Without a traceback: what it says is for whoever wrote the command line. */
 static bool call_plainly(lua_State *L, lua_CFunction function, void *argument) {
   lua_pushcfunction(L, function);
   lua_pushlightuserdata(L, argument);
-  return host_report(L, lua_pcall(L, 1, 0, 0)) == LUA_OK;
+  if (host_report(L, lua_pcall(L, 1, 1, 0)) != LUA_OK) return false;
+  bool done = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return done;
 }
 
 bool host_observe(lua_State *L, const Options *options) {
@@ -329,4 +336,20 @@ bool host_observe(lua_State *L, const Options *options) {
 bool host_observed(lua_State *L, const Options *options) {
   if (!is_observed(options)) return true;
   return call_plainly(L, f_observed, NULL);
+}
+
+static int mm_observed(lua_State *L) {
+  host_observed(L, lua_touserdata(L, lua_upvalueindex(1)));
+  return 0;
+}
+
+void host_close_observed(lua_State *L, const Options *options) {
+  if (!is_observed(options)) return;
+  lua_newuserdatauv(L, 0, 0);
+  lua_createtable(L, 0, 1);
+  lua_pushlightuserdata(L, (void *)options);
+  lua_pushcclosure(L, mm_observed, 1);
+  lua_setfield(L, -2, "__close");
+  lua_setmetatable(L, -2);
+  lua_toclose(L, -1);
 }

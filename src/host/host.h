@@ -56,5 +56,7 @@ bool host_finish(lua_State *L);
 ** been said why not. */
 bool host_observe(lua_State *L, const Options *options);
 bool host_observed(lua_State *L, const Options *options);
+/* Pushes a slot whose closing ends it, if there is something to be ended. */
+void host_close_observed(lua_State *L, const Options *options);
 
 #endif

@@ -98,6 +98,7 @@ static int pmain(lua_State *L) {
   luaL_checkversion(L);
   if (options->show_version) print_version(options);
   host_open(L, options);
+  host_close_observed(L, options); /* when all tasks have ended */
   runtime_push_closer(L);
   lua_toclose(L, -1);
   int status = host_observe(L, options) ? run_all(L, options) : EXIT_FAILURE;

@@ -354,6 +354,13 @@ void answer_open(lua_State *L, Binding *binding);
 void recorder_open(lua_State *L, Binding *binding);
 /* A pool was made, or opened: it is recorded if the process is observed. */
 void observe_pool(llm_pool *pool);
+typedef struct Record Record;
+Record *check_record_at(lua_State *L, int index);
+
+/* recording.c */
+void recording_open(lua_State *L, Binding *binding);
+/* Of the asks that routers of this worker make, while all is recorded. */
+uint8_t tag_of_routers(const Worker *worker);
 /* The request that the lease is for has failed, for which reason; NULL: none
 ** that is known. */
 void observe_failure(const llm_lease *lease, const char *reason);

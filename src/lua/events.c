@@ -57,7 +57,8 @@ static void push_event(lua_State *L, const llm_event *e) {
     lua_pushstring(L, e->client);
     lua_setfield(L, -2, "client");
   }
-  if (e->ask) set_integer(L, "ask", e->ask);
+  uint64_t ask = e->ask & ((UINT64_C(1) << LLM_TAG_SHIFT) - 1);
+  if (ask) set_integer(L, "ask", ask);
   if (e->kind == LLM_EV_LENT) set_seconds(L, "waited", e->span_ns);
   if (e->kind == LLM_EV_RETURNED) set_seconds(L, "held", e->span_ns);
   if (e->kind == LLM_EV_RESTING || e->kind == LLM_EV_DISABLED ||

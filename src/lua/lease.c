@@ -445,13 +445,14 @@ static Guard *take_held(lua_State *L, Binding *b) {
 
 /* Everything is checked before anything is queued. stack: pool model callback
 ** options */
-static int ask_for(lua_State *L, LuaPool *pool) {
+static int ask_for(lua_State *L, LuaPool *pool, uint8_t tag) {
   Binding *b = pool->binding;
   llm_ask ask;
   lua_pushnil(L); /* where the holder goes */
   llm_model *model = check_models(L, pool);
   const ModelInfo *info = llm_model_user(model);
   check_ask(L, OPTIONS, info->timeout_ns, pool->world->clock, &ask);
+  ask.tag = tag;
   check_world(L, pool);
   if (!ask.now) check_wait(L, b->worker);
   keep_spare(L, b);
@@ -496,7 +497,7 @@ static int f_get_client(lua_State *L) {
   luaL_argexpected(L, lua_type(L, CALLBACK) == LUA_TFUNCTION, CALLBACK,
                    "function");
   lua_settop(L, OPTIONS);
-  return ask_for(L, pool);
+  return ask_for(L, pool, 0);
 }
 
 /* What a call that waits is told when the pool closes: nil and the error. */
@@ -511,15 +512,18 @@ static int refuse_closed(lua_State *L, const LuaPool *pool) {
   return 2;
 }
 
-static int acquire(lua_State *L, bool told) {
-  int quick = quick_acquire(L, binding_of(L), told);
-  if (quick != NOT_QUICK) return quick;
+static int acquire_slowly(lua_State *L, uint8_t tag) {
   LuaPool *pool = check_pool(L, POOL);
   lua_settop(L, CALLBACK);
   lua_pushnil(L);
   lua_insert(L, CALLBACK); /* stack: pool model nil options */
   if (llm_pool_is_closed(pool->pool)) return refuse_closed(L, pool);
-  return ask_for(L, pool);
+  return ask_for(L, pool, tag);
+}
+
+static int acquire(lua_State *L, bool told) {
+  int quick = quick_acquire(L, binding_of(L), told);
+  return quick != NOT_QUICK ? quick : acquire_slowly(L, 0);
 }
 
 static int f_acquire(lua_State *L) { return acquire(L, true); }
@@ -530,6 +534,11 @@ static int f_acquire_inside(lua_State *L) {
   return acquire(L, binding_of(L)->trace_leaks);
 }
 
+/* The same for a router whose requests are recorded. */
+static int f_acquire_tagged(lua_State *L) {
+  return acquire_slowly(L, tag_of_routers(binding_of(L)->worker));
+}
+
 void set_lenders(lua_State *L, Binding *b, const luaL_Reg *functions) {
   push_upvalues(L, b);
   push_shelf(L);
@@ -538,8 +547,10 @@ void set_lenders(lua_State *L, Binding *b, const luaL_Reg *functions) {
 }
 
 void leases_open(lua_State *L, Binding *b, int functions) {
-  static const luaL_Reg inner[] = {
-      {"upkeep", f_upkeep}, {"acquire", f_acquire_inside}, {NULL, NULL}};
+  static const luaL_Reg inner[] = {{"upkeep", f_upkeep},
+                                   {"acquire", f_acquire_inside},
+                                   {"acquire_tagged", f_acquire_tagged},
+                                   {NULL, NULL}};
   static const luaL_Reg methods[] = {
       {"get_client", f_get_client}, {"acquire", f_acquire}, {NULL, NULL}};
   set_lenders(L, b, methods);

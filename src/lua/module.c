@@ -143,6 +143,7 @@ static void push_native(lua_State *L, Binding *b) {
   chance_open(L, b);
   crew_open(L, b);
   recorder_open(L, b);
+  recording_open(L, b);
   terminal_open(L, b);
   simulate_open(L, b);
   thread_open(L, b);

@@ -87,81 +87,15 @@ void observe_pool(llm_pool *pool) {
   if (record) record_watch(record, pool); /* no memory: it is not seen */
 }
 
-/* ---- requests that failed ----------------------------------------------- */
-
-#define KIND 24 /* bytes of a kind of failure that are kept */
-
-/* What the pools' events do not tell: which leases were for a request that
-** failed, and how. Kept while a program is recorded; any thread adds. */
-typedef struct Failed {
-  uint64_t ask;
-  char kind[KIND];
-} Failed;
-
-static struct Failures {
-  pthread_mutex_t lock;
-  Failed *list;
-  size_t count, size;
-  bool is_kept;
-} failures = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-/* The kind is the first word of a failure's reason (health.lua). */
-static void add_failure(uint64_t ask, const char *reason) {
-  if (failures.count == failures.size) {
-    size_t size = failures.size ? failures.size * 2 : 64;
-    Failed *list = realloc(failures.list, size * sizeof *list);
-    if (list == NULL) return; /* it is recorded as answered */
-    failures.list = list;
-    failures.size = size;
-  }
-  Failed *failed = &failures.list[failures.count++];
-  size_t n = strcspn(reason, " ");
-  if (n >= KIND) n = KIND - 1;
-  memcpy(failed->kind, reason, n);
-  failed->kind[n] = '\0';
-  failed->ask = ask;
-}
-
-void observe_failure(const llm_lease *lease, const char *reason) {
-  if (atomic_load_explicit(&observer, memory_order_relaxed) == NULL) return;
-  pthread_mutex_lock(&failures.lock);
-  if (failures.is_kept) add_failure(lease->holding, reason ? reason : "error");
-  pthread_mutex_unlock(&failures.lock);
-}
-
-/* (): they are kept from now on */
-static int f_keep_failures(lua_State *L) {
-  (void)L;
-  pthread_mutex_lock(&failures.lock);
-  failures.is_kept = true;
-  pthread_mutex_unlock(&failures.lock);
-  return 0;
-}
-
-/* () -> table: ask -> kind, of those that were kept; no more are, so nobody
-** touches the list meanwhile */
-static int f_failures(lua_State *L) {
-  pthread_mutex_lock(&failures.lock);
-  failures.is_kept = false;
-  pthread_mutex_unlock(&failures.lock);
-  lua_newtable(L);
-  for (size_t i = 0; i < failures.count; i++) {
-    lua_pushstring(L, failures.list[i].kind);
-    lua_rawseti(L, -2, (lua_Integer)failures.list[i].ask);
-  }
-  free(failures.list);
-  failures.list = NULL;
-  failures.count = failures.size = 0;
-  return 1;
-}
-
 /* ---- records ----------------------------------------------------------- */
 
-static Record *check_record(lua_State *L) {
-  Record **record = luaL_checkudata(L, 1, RECORD_TYPE);
-  luaL_argcheck(L, *record, 1, "this record was closed");
+Record *check_record_at(lua_State *L, int index) {
+  Record **record = luaL_checkudata(L, index, RECORD_TYPE);
+  luaL_argcheck(L, *record, index, "this record was closed");
   return *record;
 }
+
+static Record *check_record(lua_State *L) { return check_record_at(L, 1); }
 
 static int record_gc(lua_State *L) {
   Record **record = luaL_checkudata(L, 1, RECORD_TYPE);
@@ -351,24 +285,15 @@ static int m_event(lua_State *L) {
     lua_pushinteger(L, e->client);
   else
     lua_pushnil(L);
-  lua_pushinteger(L, (lua_Integer)e->ask);
+  lua_pushinteger(L, (lua_Integer)(e->ask << 2 >> 2)); /* without its tag */
   lua_pushnumber(L, e->span_ns == LLM_FOREVER ? HUGE_VAL
                                               : (double)e->span_ns / 1e9);
   return 6;
 }
 
-/* (client) -> its lease's number in events, while it is watched */
-static int f_lease_ask(lua_State *L) {
-  lua_pushinteger(L, (lua_Integer)check_client(L, 1)->lease.holding);
-  return 1;
-}
-
 void recorder_open(lua_State *L, Binding *b) {
   static const luaL_Reg functions[] = {{"meter", f_meter},
                                        {"record", f_record},
-                                       {"lease_ask", f_lease_ask},
-                                       {"keep_failures", f_keep_failures},
-                                       {"failures", f_failures},
                                        {"observe", f_observe},
                                        {NULL, NULL}};
   static const luaL_Reg meter_methods[] = {{"add", m_add},

@@ -330,8 +330,7 @@ static void on_mended(Record *r, int64_t now_ns, RecordClient *c) {
   c->broken_since_ns = LLM_FOREVER;
 }
 
-static void keep(Record *r, const llm_event *e, uint32_t model,
-                 uint32_t client) {
+static void log_event(Record *r, const RecordEvent *e) {
   if (r->log_count >= r->log_limit) return;
   if (r->log_count == r->log_size) {
     size_t size = r->log_size ? r->log_size * 2 : 1024;
@@ -344,12 +343,29 @@ static void keep(Record *r, const llm_event *e, uint32_t model,
     r->log = log;
     r->log_size = size;
   }
-  r->log[r->log_count++] = (RecordEvent){.time_ns = e->time_ns,
-                                         .span_ns = e->span_ns,
-                                         .ask = e->ask,
-                                         .client = client,
-                                         .model = (uint16_t)model,
-                                         .kind = (uint16_t)e->kind};
+  r->log[r->log_count++] = *e;
+}
+
+static void enqueue(Record *r, const RecordEvent *e) {
+  RecordQueue *q = &r->queue;
+  if (q->ring == NULL) return;
+  if (q->count == q->size) {
+    r->dropped++;
+    return;
+  }
+  q->ring[(q->first + q->count++) % q->size] = *e;
+}
+
+static void keep(Record *r, const llm_event *e, uint32_t model,
+                 uint32_t client) {
+  const RecordEvent event = {.time_ns = e->time_ns,
+                             .span_ns = e->span_ns,
+                             .ask = e->ask,
+                             .client = client,
+                             .model = (uint16_t)model,
+                             .kind = (uint16_t)e->kind};
+  log_event(r, &event);
+  enqueue(r, &event);
 }
 
 /* Without the ask: those are numbered through the process. */
@@ -405,18 +421,63 @@ static void drain(RecordSource *source) {
     for (size_t i = 0; i < n; i++) take(r, &batch[i], source->number);
 }
 
+static bool is_filled(const RecordQueue *q) {
+  return q->ring && q->count > q->size / 2;
+}
+
 static void on_bell(void *user) {
   RecordSource *source = user;
-  pthread_mutex_lock(&source->record->lock);
+  Record *r = source->record;
+  pthread_mutex_lock(&r->lock);
   drain(source);
-  pthread_mutex_unlock(&source->record->lock);
+  bool filled = is_filled(&r->queue);
+  pthread_mutex_unlock(&r->lock);
+  if (filled) r->queue.filled(r->queue.user);
+}
+
+static void drain_all(const Record *r) {
+  for (RecordSource *s = r->sources; s; s = s->next) drain(s);
 }
 
 void record_drain(Record *r) {
   pthread_mutex_lock(&r->lock);
-  for (RecordSource *s = r->sources; s; s = s->next) drain(s);
+  drain_all(r);
   pthread_mutex_unlock(&r->lock);
 }
+
+/* ---- the queue --------------------------------------------------------- */
+
+bool record_queue(Record *r, size_t size, void (*filled)(void *user),
+                  void *user) {
+  r->queue = (RecordQueue){.size = size, .filled = filled, .user = user};
+  r->queue.ring = malloc(size * sizeof *r->queue.ring);
+  return r->queue.ring != NULL;
+}
+
+static RecordTold told(const Record *r, const RecordEvent *e) {
+  return (RecordTold){.time_ns = e->time_ns,
+                      .span_ns = e->span_ns,
+                      .ask = e->ask,
+                      .model = e->model ? r->models[e->model - 1]->name : NULL,
+                      .client =
+                          e->client ? r->clients[e->client - 1]->name : NULL,
+                      .kind = (llm_event_kind)e->kind};
+}
+
+size_t record_next(Record *r, RecordTold *out, size_t max) {
+  RecordQueue *q = &r->queue;
+  size_t n = 0;
+  pthread_mutex_lock(&r->lock);
+  if (!is_filled(q)) drain_all(r);
+  for (; n < max && q->count > 0; n++, q->count--) {
+    out[n] = told(r, &q->ring[q->first]);
+    q->first = (q->first + 1) % q->size;
+  }
+  pthread_mutex_unlock(&r->lock);
+  return n;
+}
+
+/* ---- watching ---------------------------------------------------------- */
 
 /* Times of two clocks cannot lie on one axis: the first pool's counts. */
 static bool is_wanted(const Record *r, const llm_pool *pool) {
@@ -508,6 +569,7 @@ void record_free(Record *r) {
   free(r->line.waits);
   free(r->index);
   free(r->log);
+  free(r->queue.ring);
   pthread_mutex_destroy(&r->lock);
   free(r);
 }

@@ -59,7 +59,23 @@ struct RecordClient {
   double broken_in[RECORD_BUCKETS];
 };
 
+/* One event as it is handed on; the names live as long as the record. */
+typedef struct RecordTold {
+  int64_t time_ns, span_ns;
+  uint64_t ask;
+  const char *model, *client; /* or NULL */
+  llm_event_kind kind;
+} RecordTold;
+
 typedef struct RecordSource RecordSource; /* a pool that is listened to */
+
+/* Events for one reader, in a ring. */
+typedef struct RecordQueue {
+  RecordEvent *ring; /* NULL: nobody wants any */
+  size_t first, count, size;
+  void (*filled)(void *user);
+  void *user;
+} RecordQueue;
 
 /* Who is in line, by ask: an open table, a power of two in size. */
 typedef struct RecordLine {
@@ -90,6 +106,7 @@ struct Record {
   size_t index_size;
   RecordEvent *log;
   size_t log_count, log_size, log_limit;
+  RecordQueue queue;
   bool out_of_memory; /* something could not be kept */
 };
 
@@ -98,6 +115,14 @@ Record *record_new(size_t log_limit);
 void record_free(Record *record);
 /* Listens to a pool from now on; twice is once. False: no memory. */
 bool record_watch(Record *record, llm_pool *pool);
+/* Keeps what comes in a queue as well, for record_next. Whoever causes an event
+** while it is more than half full calls `filled`, without a lock; what there is
+** no room for counts as dropped. Before anything is watched. False: no memory.
+*/
+bool record_queue(Record *record, size_t size, void (*filled)(void *user),
+                  void *user);
+/* The next of the queue, in the order of each pool; returns how many. */
+size_t record_next(Record *record, RecordTold *out, size_t max);
 /* Takes in what has been told so far. */
 void record_drain(Record *record);
 /* Drains, and listens no more. */

@@ -214,14 +214,19 @@ local function as_text(columns, width, many)
   if #lines > 0 then io.write("\n", table.concat(lines, "\n"), "\n") end
 end
 
+local function scenario_of(args, plan, host)
+  if not plan.replay then
+    return require "llmpool.scenario".load(args[1], plan.settings)
+  end
+  local scenario, torn =
+    require "llmpool.scenario.replay".scenario(plan.replay)
+  if torn then host.err(("%s: sim: %s\n"):format(host.program, torn)) end
+  return scenario
+end
+
 local function run(args, host)
   local plan = check(args)
-  local scenario
-  if plan.replay then
-    scenario = require "llmpool.scenario.replay".scenario(plan.replay)
-  else
-    scenario = require "llmpool.scenario".load(args[1], plan.settings)
-  end
+  local scenario = scenario_of(args, plan, host)
   local columns = columns_of(scenario, args, plan)
   local many = #columns > 1 or plan.seeds > 1
   if args.json then

@@ -35,6 +35,8 @@ end
 local NO_TRACE = "; no trace of llmpool's (--record and llmpool.trace write "
   .. "them)"
 
+local HEADER = json.encode { trace = "llmpool", version = 1 }
+
 local function check_header(line, where)
   if type(line) ~= "table" or line.trace ~= "llmpool" then
     error(where .. ":" .. NO_TRACE:sub(2), 0)
@@ -44,41 +46,52 @@ local function check_header(line, where)
   end
 end
 
--- A program that was killed leaves half a line at the end: it is left out.
+-- A program that was killed, or a full disk, leaves half a line at the end.
 local function is_torn(text) return text:sub(-1) ~= "\n" end
 
---- The requests of a trace file, in order of their instants from 0 on.
-function replay.read(path)
-  local file, message = io.open(path)
-  if not file then error("cannot read the trace: " .. message, 0) end
-  local _, why = file:read(0)
-  if why then -- a directory can be opened
-    file:close()
-    error(("cannot read the trace: %s: %s"):format(path, why), 0)
+-- Returns the line, or nil if it is the torn last one.
+local function parse(text, number, where, path)
+  local ok, line = pcall(json.decode, text)
+  if ok then
+    if number == 1 then check_header(line, where) end
+    return number > 1 and check_line(line, where) or line
   end
+  if number > 1 and is_torn(text) then return nil end
+  if number == 1 and HEADER:sub(1, #text) == text then
+    error(path .. ": its first line is cut off: there is nothing to replay", 0)
+  end
+  error(("%s: %s%s"):format(where, tostring(line), number == 1 and NO_TRACE
+    or ""), 0)
+end
+
+-- Returns the requests, and whether half a line was left out.
+local function read_lines(file, path)
   local lines, number = {}, 0
   for text in file:lines "L" do
     number = number + 1
-    local where = ("%s:%d"):format(path, number)
-    local ok, line = pcall(json.decode, text)
-    if not ok and is_torn(text) and number > 1 then break end
-    if not ok then
-      file:close()
-      error(("%s: %s%s"):format(where, tostring(line), number == 1 and NO_TRACE
-        or ""), 0)
-    end
-    if number == 1 then
-      check_header(line, where)
-    else
-      lines[#lines + 1] = check_line(line, where)
-    end
+    local line = parse(text, number, ("%s:%d"):format(path, number), path)
+    if not line then return lines, true end
+    if number > 1 then lines[#lines + 1] = line end
   end
-  file:close()
+  return lines, false
+end
+
+--- The requests of a trace file, in order of their instants from 0 on.
+-- @return the requests; and a sentence, if the file is cut off within a line
+function replay.read(path)
+  local file <close>, message = io.open(path)
+  if not file then error("cannot read the trace: " .. message, 0) end
+  local _, why = file:read(0)
+  if why then -- a directory can be opened
+    error(("cannot read the trace: %s: %s"):format(path, why), 0)
+  end
+  local lines, torn = read_lines(file, path)
   if #lines == 0 then error(path .. ": the trace has no requests", 0) end
   table.sort(lines, function(a, b) return a.at < b.at end)
   local start = lines[1].at
   for _, line in ipairs(lines) do line.at = line.at - start end
-  return lines
+  return lines, torn and ("%s: its last line is cut off and left out: %d "
+    .. "requests are replayed"):format(path, #lines) or nil
 end
 
 -- ---- what each client did ---------------------------------------------------
@@ -210,8 +223,9 @@ end
 
 --- The scenario of a trace.
 -- @param path string: the file
+-- @return the scenario; and a sentence, if the file is cut off within a line
 function replay.scenario(path)
-  local lines = replay.read(path)
+  local lines, torn = replay.read(path)
   local last = lines[#lines].at
   local width = math.max(SHORTEST, last / WINDOWS)
   local models = models_of(learn_all(lines, width), width)
@@ -222,7 +236,7 @@ function replay.scenario(path)
     name = "replay of " .. (path:match "([^/\\]+)$"), models = models,
     policy = as_it_was(models),
     traffic = { "replay", arrivals = lines },
-  }
+  }, torn
 end
 
 return replay
