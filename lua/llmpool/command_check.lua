@@ -5,8 +5,10 @@
 -- out of it for good, so that no pcall of the script's own can go on behind.
 
 local llmpool = require "llmpool"
+local native = require "llmpool.native"
 local poolview = require "llmpool.poolview"
 local progress = require "llmpool.progress"
+local reload = require "llmpool.router.reload"
 
 local check = {}
 
@@ -64,6 +66,9 @@ local function arm(state)
   end
   listening "new"
   listening "open"
+  replace(undo, native, "router_made", function(router)
+    state.routers[#state.routers + 1] = router
+  end)
   for _, name in ipairs(POOL_METHODS) do
     if pool_methods[name] then
       replace(undo, pool_methods, name, stopper(state, "pool:" .. name))
@@ -129,19 +134,30 @@ local function run_all(state, chunk, arguments)
   return wrong, result
 end
 
+-- The first router whose policy makes no plan: why; else nil. A pool without
+-- a model says nothing of a policy.
+local function bad_policy(routers)
+  for _, router in ipairs(routers) do
+    local ok, why = reload.makes_plans(router)
+    if not ok and #router.pool:models() > 0 then return why end
+  end
+end
+
 --- Runs the script until it would send or wait.
 -- @param arguments list of strings: what it finds in ... and in arg
 -- @return {script, pools, scenario, stopped}, or nil and the message
 function check.load(script, arguments)
   local chunk, message = loadfile(script)
   if not chunk then return nil, message end
-  local state = { script = script, pools = {}, spawned = {} }
+  local state = { script = script, pools = {}, routers = {},
+                  spawned = {} }
   local disarm = arm(state)
   local old_arg = arg
   rawset(_G, "arg", table.move(arguments, 1, #arguments, 1, { [0] = script }))
   local wrong, result = run_all(state, chunk, arguments)
   rawset(_G, "arg", old_arg)
   disarm()
+  wrong = wrong or bad_policy(state.routers)
   if wrong then return nil, wrong end
   local found, scenario = pcall(require, "llmpool.scenario")
   if found and result ~= STOP and scenario.is(result) then

@@ -75,12 +75,18 @@ end
 
 --- Draws the pool anew in its place until a key is pressed.
 function methods.watch(pool, interval)
-  return require("llmpool.poolview").watch(pool, interval)
+  require "llmpool.poolview".watch(pool, interval)
 end
+
+-- What makes things of a table is framed: an error names the line of `return
+-- llmpool.openai { ... }` too. Levels count that frame.
 
 -- Read on first use: most scripts of one provider know nothing of others.
 local function provider(name)
-  return function(t) return require "llmpool.providers.specs"[name](t) end
+  return native.framed(function(t)
+    local spec = require "llmpool.providers.specs"[name](t)
+    return spec
+  end)
 end
 
 --- Lends a client for one answer that comes piece by piece.
@@ -118,8 +124,8 @@ local llmpool = {
   is_cancelled = native.is_cancelled,
   error = native.error,
   trace_leaks = native.trace_leaks,
-  client = registration.client,
-  simulated = registration.simulated,
+  client = native.framed(registration.client),
+  simulated = native.framed(registration.simulated),
   openai = provider "openai",
   anthropic = provider "anthropic",
   gemini = provider "gemini",
@@ -127,14 +133,17 @@ local llmpool = {
 }
 
 --- Sends requests over a pool as a policy says (loaded when first used).
-function llmpool.router(options)
-  return require "llmpool.router".new(options)
-end
+llmpool.router = native.framed(function(options)
+  local router = require "llmpool.router".new(options)
+  if native.router_made then native.router_made(router) end -- who looks on
+  return router
+end)
 
 --- Writes what a router is asked, or what a pool lends, for --replay.
-function llmpool.trace(path, target)
-  return require "llmpool.trace".open(path, target)
-end
+llmpool.trace = native.framed(function(path, target)
+  local trace = require "llmpool.trace".open(path, target)
+  return trace
+end)
 
 --- A plan that is checked once, however often a policy returns it.
 function llmpool.plan(value)

@@ -34,9 +34,9 @@ local own_fields = { module = module_name, config = fields.any }
 -- with the config and {id, model}), config (plain values), and the fields that
 -- every client may have
 function registration.client(t)
-  local spec = client_fields.spec("client", nil, t, own_fields, 2)
+  local spec = client_fields.spec("client", nil, t, own_fields, 3)
   if t.module == nil then
-    bad(2, "llmpool.client needs module, the name of a Lua module")
+    bad(3, "llmpool.client needs module, the name of a Lua module")
   end
   spec[MARK] = t.module
   spec.config = t.config
@@ -51,7 +51,7 @@ end
 -- {id, model}) -> text); see the page simulation
 function registration.simulated(t)
   local spec = client_fields.spec("simulated", "llmpool.providers.simulated", t,
-    require "llmpool.simulated.fields", 2)
+    require "llmpool.simulated.fields", 3)
   spec.live = true
   return spec
 end

@@ -62,15 +62,20 @@ local function any_model(self)
   return plan.of { model = names }
 end
 
+-- Between the script and Router.new: llmpool.router, and its frame of C.
+local SCRIPT = 4
+
 --- @param options table: pool; policy, a function (request, view, options) ->
 -- plan, a plan that is always the same, or the name of one of the library's
 function Router.new(options)
   if type(options) ~= "table" then
-    fields.bad(3, "bad argument #1 to 'router' (table expected, got %s)",
+    fields.bad(SCRIPT, "bad argument #1 to 'router' (table expected, got %s)",
       type(options))
   end
-  fields.check(options, known, "llmpool.router", 3)
-  if options.pool == nil then fields.bad(3, "llmpool.router needs a pool") end
+  fields.check(options, known, "llmpool.router", SCRIPT)
+  if options.pool == nil then
+    fields.bad(SCRIPT, "llmpool.router needs a pool")
+  end
   local self = setmetatable({
     pool = options.pool, view = native.view(options.pool),
     timeout = options.timeout, instructions = options.instructions or 100000,
@@ -80,15 +85,15 @@ function Router.new(options)
     listening = false, probes = options.probes or {},
     probation = options.probation or 100, defaults = 0,
     retry_budget = budget.new(options.retry_budget or { ratio = 0.2 },
-      "retry_budget", 3),
-    hedge_budget = budget.new(options.hedge_budget, "hedge_budget", 3),
+      "retry_budget", SCRIPT),
+    hedge_budget = budget.new(options.hedge_budget, "hedge_budget", SCRIPT),
   }, Router)
   if options.default ~= nil then
     local ok, made = pcall(plan.of, options.default)
-    if not ok then fields.bad(3, "default of llmpool.router: %s", made) end
+    if not ok then fields.bad(SCRIPT, "default of llmpool.router: %s", made) end
     self.default = made
   end
-  self.policy = policies.of(options.policy, 3)
+  self.policy = policies.of(options.policy, SCRIPT)
   if options.on_event then self:listen(options.on_event) end
   if native.is_recorded() then require "llmpool.trace".join(self) end
   return self

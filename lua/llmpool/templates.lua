@@ -18,7 +18,10 @@ local llmpool = require "llmpool"
 local models = require "models"
 
 local pool = models.register(llmpool.new())
-local router = llmpool.router { pool = pool, policy = require "policy" }
+local router = llmpool.router {
+  pool = pool, policy = require "policy",
+  strict = true, -- a mistake in it is an error; else any model would serve
+}
 
 for i = 1, 3 do
   print((router:generate("Question " .. i)))
@@ -98,7 +101,8 @@ describe("the policy", function()
   it("asks the fast model first", function()
     local model = llmpool.simulate({}, function()
       local pool = models.register(llmpool.new())
-      local router = llmpool.router { pool = pool, policy = require "policy" }
+      local router = llmpool.router { pool = pool, policy = require "policy",
+                                      strict = true }
       local _, response = router:generate "Hello"
       return response.model
     end)
@@ -116,7 +120,8 @@ describe("the policy", function()
       pool:register_model("careful", {
         llmpool.simulated { id = "careful-1" },
       })
-      local router = llmpool.router { pool = pool, policy = require "policy" }
+      local router = llmpool.router { pool = pool, policy = require "policy",
+                                      strict = true }
       return (router:generate "Hello")
     end)
     assert.equal("[careful:careful-1] Response to: Hello", text)

@@ -153,6 +153,9 @@ local function is_router(value)
     and value.pool ~= nil
 end
 
+-- Between the script and trace.open: llmpool.trace, and its frame of C.
+local SCRIPT = 4
+
 --- Begins to write what a router is asked, or what a pool lends.
 -- @param path string: the file, which is written anew
 -- @param target a router or a pool
@@ -160,12 +163,12 @@ end
 function trace.open(path, target)
   if type(path) ~= "string" then
     error(("bad argument #1 to 'trace' (a file's name expected, got %s)")
-      :format(type(path)), 3)
+      :format(type(path)), SCRIPT)
   end
   local router = is_router(target)
   if not router and not is_a(target, "llmpool.pool") then
     error(("bad argument #2 to 'trace' (a router or a pool expected, got %s)")
-      :format(type(target)), 3)
+      :format(type(target)), SCRIPT)
   end
   local record = not router and native.record() or nil
   local self = setmetatable({ path = path,

@@ -42,6 +42,9 @@ local rows = {
     err = function(text)
       return text:find("LUA: '--timeline' needs argument\n", 1, true) end },
   { "no file by =", args = "--record= s.lua", ended = "exit 1", out = "" },
+  { "a mistake, with its line", args = "--record t.jsonl w.lua",
+    ended = "exit 1", out = "",
+    err = function(text) return text:find "^LUA: w.lua:2: unknown option" end },
   { "two files", args = "--record=a --timeline t --record b s.lua",
     ended = "exit 1", out = "", err = function(text)
       return text:find("LUA: '--record' is given twice\n", 1, true) end },
@@ -73,7 +76,8 @@ describe("the program observes", function()
   for _, row in ipairs(rows) do
     it(row[1], function()
       row.files = { ["s.lua"] = SCRIPT .. (row.more or ""),
-                    ["r.lua"] = ROUTED }
+                    ["r.lua"] = ROUTED, ["w.lua"] =
+                      "\nreturn require 'llmpool'.router { polcy = 1 }" }
       host.expect(row)
       local place = host.top .. "/place/"
       if row.svg then

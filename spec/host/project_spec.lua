@@ -137,6 +137,14 @@ describe("llmpool check", function()
     end
   end)
 
+  it("leaves alone a policy that knows its requests", function()
+    host.expect { args = "check main.lua", ended = "exit 0", err = "",
+      files = { ["main.lua"] = MAIN .. [[
+        llmpool.router { pool = pool, policy = function(request)
+          return #request.messages > 9 and "slow" or "fast" end }
+        llmpool.router { pool = llmpool.new(), policy = "later" }]] } }
+  end)
+
   it("gives the script its arguments", function()
     local got = run { args = "check main.lua x y",
       files = { ["main.lua"] = MAIN .. "print(..., arg[0], arg[2])" } }
@@ -154,6 +162,15 @@ describe("llmpool check", function()
     { "error(llmpool.error('auth', 'no key'))", "main.lua:8: no key" },
     { 'llmpool.openai { id = "x", api_key_env = "NO_SUCH_KEY", ' ..
       'model = "m" }', "main.lua:8: .*NO_SUCH_KEY" },
+    { "return llmpool.router { pool = pool, polcy = 1 }",
+      "main.lua:8: .*did you mean 'policy'" },
+    { 'llmpool.router { pool = pool, policy = { "fast", "slwo" } }',
+      'the policy: the plan names the model "slwo".*did you mean "slow"' },
+    { 'llmpool.router { pool = pool, policy = function() return nil + 1 end }',
+      "main.lua:8: attempt to perform arithmetic" },
+    { "llmpool.router { pool = pool, policy = function() return { x = 1 } " ..
+      "end }",
+      "the policy at main.lua:8: .*unknown option 'x'" },
   } do
     it("says which line is wrong: " .. case[1], function()
       local got = run { args = "check main.lua",

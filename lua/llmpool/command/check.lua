@@ -23,8 +23,9 @@ return {
   summary = "load a script and name what it registers",
   details = [[
 The script runs until it would send its first request or would wait; what it
-has registered by then is listed. A scenario is checked as it is. The status
-is 1 if it fails, with the line that is wrong, or if a client fails with --live.
+has registered by then is listed, and its routers' policies are asked for a
+plan. A scenario is checked as it is. The status is 1 if it fails, with the line
+that is wrong, or if a client fails with --live.
 Options behind -- are the script's own: check main.lua -- --verbose
 ]],
   options = OPTIONS,

@@ -53,18 +53,18 @@ local conditions = {
 local function rule_of(t, i)
   local where = "rule " .. i .. " of policy 'by_request'"
   if type(t) ~= "table" then
-    fields.bad(4, "%s must be a table {condition =, use =}, got %s", where,
+    fields.bad(3, "%s must be a table {condition =, use =}, got %s", where,
       type(t))
   end
-  fields.check(t, known, where, 4)
+  fields.check(t, known, where, 3)
   if t.use == nil then
-    fields.bad(4, "%s needs use, a policy or a plan", where)
+    fields.bad(3, "%s needs use, a policy or a plan", where)
   end
   local tests = {}
   for name, test in pairs(conditions) do
     if t[name] ~= nil then tests[#tests + 1] = { name, test, t[name] } end
   end
-  return { tests = tests, use = policy.of(t.use, 4) }
+  return { tests = tests, use = policy.of(t.use, 3) }
 end
 
 local function fits(rule, request, options)

@@ -19,5 +19,5 @@ return function(t)
   if #t == 0 then
     return part.named(function(_, view) return view:models() end, "fallback")
   end
-  return policy.constant(part.plan.new(t), "fallback")
+  return policy.constant(part.own_plan(t, "fallback"), "fallback")
 end

@@ -47,7 +47,15 @@ function part.inner(t, name, position)
     fields.bad(3, "policy '%s' needs a policy or a plan to start from: "
       .. "%s { fallback { ... } }", name, name)
   end
-  return policy.of(value, 3)
+  local made = policy.of(value, 3)
+  return made
+end
+
+--- The plan of a policy's own table; raises where the policy was made.
+function part.own_plan(t, name)
+  local ok, made = pcall(plan.of, t)
+  if not ok then fields.bad(3, "policy '%s': %s", name, made) end
+  return made
 end
 
 --- The models that are meant: those given, or all that there are.

@@ -20,7 +20,7 @@ return function(t)
     budget = budget.check,
   }, fields.any)
   local inner = part.inner(t, "retry")
-  local checked = part.plan.new { { model = "m", retry_on = t.on } }
+  local checked = part.own_plan({ { model = "m", retry_on = t.on } }, "retry")
   local bucket = t.budget
     and budget.new(t.budget, "budget of policy 'retry'", 2)
   local changes = {

@@ -13,7 +13,7 @@ local function read(t)
   for name, weight in pairs(t) do
     if name ~= "fallback" then names[#names + 1] = name end
     if name ~= "fallback" and fields.amount(weight) then
-      fields.bad(4, "weight of '%s' in policy 'weighted' must be a number, 0 "
+      fields.bad(3, "weight of '%s' in policy 'weighted' must be a number, 0 "
         .. "or more, got %s", tostring(name), type(weight))
     end
     total = total + (name == "fallback" and 0 or weight)

@@ -239,15 +239,26 @@ local PROVIDERS = {
   },
 }
 
+-- Between the script and `make`: the function here, one of init.lua's that
+-- reads this file, and its frame of C.
+local SCRIPT = 4
+
 --- A client of OpenAI's chat completions, or of a server that speaks them.
-function specs.openai(t) return make("openai", PROVIDERS.openai, t, 2) end
+function specs.openai(t)
+  local spec = make("openai", PROVIDERS.openai, t, SCRIPT)
+  return spec
+end
 
 --- A client of Anthropic's messages.
 function specs.anthropic(t)
-  return make("anthropic", PROVIDERS.anthropic, t, 2)
+  local spec = make("anthropic", PROVIDERS.anthropic, t, SCRIPT)
+  return spec
 end
 
 --- A client of Gemini's generateContent.
-function specs.gemini(t) return make("gemini", PROVIDERS.gemini, t, 2) end
+function specs.gemini(t)
+  local spec = make("gemini", PROVIDERS.gemini, t, SCRIPT)
+  return spec
+end
 
 return specs

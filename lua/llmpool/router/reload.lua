@@ -59,18 +59,41 @@ local function load_policy(text, path)
   return policy
 end
 
--- Asks for plans that nobody will follow.
-local function probe(router, policy)
+local function requests_of(router)
   local probes = { "probe", { messages = { { role = "user",
     content = "probe" } } } }
   for _, request in ipairs(router.probes) do probes[#probes + 1] = request end
-  for _, request in ipairs(probes) do
-    native.view_begin(router.view, true)
-    local made, err = router:_ask(policy, request, {})
-    native.view_begin(router.view)
-    if not made then return nil, reload.text(err) end
+  return probes
+end
+
+-- Asks for a plan that nobody will follow: true, or nil and why there is none.
+local function try(router, policy, request)
+  native.view_begin(router.view, true)
+  local made, err = router:_ask(policy, request, {})
+  native.view_begin(router.view)
+  if made then return true end
+  return nil, reload.text(err)
+end
+
+local function probe(router, policy)
+  for _, request in ipairs(requests_of(router)) do
+    local ok, err = try(router, policy, request)
+    if not ok then return nil, err end
   end
   return true
+end
+
+--- Whether the router's present policy makes a plan of any probe request: one
+-- that is in service may know what its requests look like.
+-- @return true, or nil and why it made none of the first
+function reload.makes_plans(router)
+  local first
+  for _, request in ipairs(requests_of(router)) do
+    local ok, err = try(router, router.policy, request)
+    if ok then return true end
+    first = first or err
+  end
+  return nil, first
 end
 
 local function refuse(router, path, err)

@@ -112,7 +112,10 @@ local function models(given, level)
     fields.bad(level + 1, "a scenario without clients: it needs a model, as in "
       .. "models = {m = {clients = {{id = \"a\", latency = 1}}}}")
   end
-  if not given[1] then return by_name(given, level + 1) end
+  if not given[1] then
+    local list = by_name(given, level + 1)
+    return list
+  end
   local list, seen = {}, {}
   for i, entry in ipairs(given) do
     if type(entry) ~= "table" or text(entry.name) then
