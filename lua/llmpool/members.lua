@@ -46,6 +46,30 @@ function members.field(value, name)
   return found
 end
 
+-- One step of a path from `i` on: .name, [3], ["text"]. The key, and the index
+-- behind it.
+local function next_key(path, i)
+  local key, after = path:match("^%.?([%a_][%w_]*)()", i)
+  if key then return key, after end
+  key, after = path:match("^%[(%d+)%]()", i)
+  if key then return math.tointeger(key), after end
+  local _
+  _, key, after = path:match("^%[([\"'])([^\"']*)%1%]()", i)
+  return key, after
+end
+
+--- The value of "a.b[1].c" in the table; nil: none, or the path is no such.
+function members.at(env, path)
+  local value, i = env, 1
+  while i <= #path do
+    if value == nil then return nil end
+    local key, after = next_key(path, i)
+    if key == nil then return nil end
+    value, i = members.field(value, key), after
+  end
+  return path ~= "" and value or nil
+end
+
 --- Whether it could stand behind a dot.
 function members.is_identifier(name)
   return type(name) == "string" and name:find "^[%a_][%w_]*$" ~= nil

@@ -115,4 +115,93 @@ describe("completion", function()
     assert.same("", (offers 'dofile "nowhere/d'))
     assert.same("print", (offers [["a \" b" .. pri]]))
   end)
+
+  it("offers what lies in lists, where nothing has to be run", function()
+    env.list = { { name = "x", deep = { 7 } }, named = {} }
+    env.key = { a = 1 }
+    for line, expected in pairs {
+      ["list[1].n"] = "name", ["x = {list[1]."] = "deep name",
+      ["list[ke"] = "key", ["list[key."] = "a", ["list[key].a"] = "",
+      ["list[f()].n"] = "", ["f():a"] = "", ["list['named'].x"] = "",
+      ["('x'):re"] = "rep reverse", ["print((\"x\"):re"] = "rep reverse",
+      ["f('x'):re"] = "", ["pool :ge"] = "generate get_client",
+      ["'a' .. te"] = "text", ["3 ..te"] = "text", ["3.te"] = "",
+    } do
+      assert.same(expected, (offers(line)), line)
+    end
+  end)
+
+  it("knows where strings and comments end", function()
+    for line, expected in pairs {
+      ["-- a comment\nthing.na"] = "name", ["x = 'open\nthing.na"] = "name",
+      ["--[[ te"] = "", ["--[[ x ]] te"] = "text", ["[==[ ]] te"] = "",
+      ["x = [[ a ]] te"] = "text", ["x = 'it\\'s' .. te"] = "text",
+    } do
+      assert.same(expected, (offers(line)), line)
+    end
+  end)
+
+  it("offers the locals of the text", function()
+    assert.same("bar baz", (offers "local function f(bar) local baz; f(ba"))
+    assert.same("value", (offers "for key, value in pairs(t) do f(va"))
+    assert.same("index", (offers "for index = 1, 3 do f(ind"))
+    local first, list = complete.line("  f(ba", env, files,
+      "function f(bar)\n  local baz <const> = 1")
+    assert.same({ 5, { "bar", "baz" } }, { first, list })
+  end)
+
+  it("offers the options that a table may have", function()
+    env.llmpool = llmpool
+    env.hedge = require "llmpool.policy.hedge"
+    for line, expected in pairs {
+      ["pool:acquire('gpt-4', { ti"] = "timeout = ",
+      ["pool:acquire('gpt-4', { timeout = 1, t"] = "tokens = ",
+      ["pool:acquire('gpt-4', { timeout = te"] = "text",
+      ["unknown:acquire('m', { ti"] = "timeout = ",
+      ["llmpool.simulated { la"] = "latency = ",
+      ["llmpool.openai { breaker = { fail"] = "failures = ",
+      ["pool:register_model('m', { llmpool.simulated { lat"] = "latency = ",
+      ["pool:register_model('m', { { gen"] = "generate = ",
+      ["pool:register_model('m', {}, { check_i"] = "check_interval = ",
+      ["pool:register_model('m', {}, { order = '"] = "fifo lifo",
+      ["pool:register_model('m', {}, { order = 'l"] = "lifo'",
+      ["pool:generate('gpt-4', { mess"] = "messages = ",
+      ["hedge { af"] = "after = ",
+      ["require 'llmpool.policy.hedge' { af"] = "after = ",
+      ["x = { te"] = "text", ["f { te"] = "text",
+    } do
+      assert.same(expected, (offers(line)), line)
+    end
+  end)
+
+  it("offers the clients of a model", function()
+    assert.same("a'", (offers "pool:cool_down('gpt-4', '"))
+    assert.same("a'", (offers "pool:acquire('gpt-4', { prefer = '"))
+    assert.same("a'", (offers "pool:acquire('gpt-4', { exclude = { 'b', '"))
+    assert.same("", (offers "pool:cool_down('none', '"))
+  end)
+
+  it("writes names as the string has them", function()
+    FILES["odd/"] = { "it's.lua", 'q".lua', "two words.lua", "back\\slash" }
+    for line, expected in pairs {
+      ["dofile 'odd/it"] = [[odd/it\'s.lua']],
+      ['dofile "odd/it'] = [[odd/it's.lua"]],
+      [ [[dofile 'odd/it\'s]] ] = [[odd/it\'s.lua']],
+      ['dofile "odd/q'] = [[odd/q\".lua"]],
+      ["dofile 'odd/two w"] = "odd/two words.lua'",
+      ["dofile 'odd/ba"] = [[odd/back\\slash']],
+      ["dofile [[odd/two"] = "odd/two words.lua]]",
+    } do
+      assert.same(expected, (offers(line)), line)
+    end
+  end)
+
+  it("says what need not be shown", function()
+    local _, list, hidden = complete.line("dofile 'scripts/", env, files)
+    assert.same({ "scripts/demo.sh", "scripts/tour/" }, list)
+    assert.same(#"scripts/", hidden)
+    assert.same(#"llmpool.policy.", select(3,
+      complete.line("require 'llmpool.policy.", env, files)))
+    assert.same(0, select(3, complete.line("te", env, files)))
+  end)
 end)
