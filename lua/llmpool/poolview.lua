@@ -222,20 +222,49 @@ end
 
 -- ---- watching --------------------------------------------------------------
 
-local function draw(pool, terminal, before)
-  local columns, rows = terminal.size()
+local function draws_anywhere()
+  return (os.getenv "TERM" or "dumb") ~= "dumb"
+end
+
+-- As many lines as there is room for; the last says what is missing.
+local function lines_of(pool, columns, room)
   local text = poolview.text(pool, {
-    width = columns, colour = not os.getenv "NO_COLOR",
+    width = columns,
+    colour = (os.getenv "NO_COLOR" or "") == "" and draws_anywhere(),
   })
   local lines = {}
-  for line in (text .. "\n"):gmatch "(.-)\n" do
-    if #lines < rows - 2 then lines[#lines + 1] = line .. "\27[K" end
+  for line in (text .. "\n"):gmatch "(.-)\n" do lines[#lines + 1] = line end
+  if #lines > room then
+    local more = #lines - room + 1
+    lines = table.move(lines, 1, room - 1, 1, {})
+    lines[room] = ("... %d lines more"):format(more)
   end
-  lines[#lines + 1] = "(any key ends this)\27[K"
-  local up = before > 0 and ("\27[%dA"):format(before) or ""
-  io.stdout:write(up, "\r", table.concat(lines, "\r\n"), "\27[J\r\n")
-  io.stdout:flush()
+  return lines
+end
+
+-- Draws over what was drawn before; what others have written meanwhile comes
+-- above it. Returns how many lines it has.
+local function draw(pool, terminal, before)
+  local columns, rows = terminal.size()
+  local lines = lines_of(pool, columns, math.max(1, rows - 2))
+  lines[#lines + 1] = "(any key ends this)"
+  local up = before > 0 and ("\27[%dA\r"):format(before) or ""
+  if terminal.has_held() then
+    terminal.write(up .. "\27[J")
+    terminal.show_held()
+    up = ""
+  end
+  terminal.write(up .. table.concat(lines, "\27[K\r\n") .. "\27[K\27[J\r\n")
   return #lines
+end
+
+-- Where the cursor cannot go back: what has changed, one beneath the other.
+local function append(pool, terminal, before)
+  local text = table.concat(lines_of(pool, (terminal.size()), math.huge), "\n")
+  if text ~= before then
+    terminal.write(text .. "\n(any key ends this)\n")
+  end
+  return text
 end
 
 --- Shows the pool until a key is pressed; where there is no terminal, once.
@@ -246,13 +275,15 @@ function poolview.watch(pool, interval)
       or type(interval)), 3)
   end
   local found, terminal = pcall(require, "llmpool.terminal")
-  if not found or not terminal.is_there() then
+  if not found or not terminal.is_there() or terminal.is_read() then
     print(poolview.text(pool))
     return
   end
-  local drawn = 0
+  local _ <close> = terminal.hold()
+  local anywhere = draws_anywhere()
+  local drawn = anywhere and 0 or ""
   repeat
-    drawn = draw(pool, terminal, drawn)
+    drawn = (anywhere and draw or append)(pool, terminal, drawn)
   until terminal.key(interval or 0.5)
 end
 

@@ -6,12 +6,14 @@
 -- nothing else. What a line means is lua(1)'s: an expression if it compiles as
 -- one, else a statement, which goes on while the compiler wants more.
 
+local chunk = require "llmpool.prompt.chunk"
 local commands = require "llmpool.prompt.commands"
 local complete = require "llmpool.prompt.complete"
 local hint = require "llmpool.hint"
 local history = require "llmpool.prompt.history"
 local inspect = require "llmpool.inspect"
 local llmpool = require "llmpool"
+local locals = require "llmpool.prompt.locals"
 local plain = require "llmpool.plain"
 local poolview = require "llmpool.poolview"
 local pretty = require "llmpool.pretty"
@@ -27,6 +29,7 @@ local last, before_last -- values: _ and __
 local line_task         -- the line that runs
 local lines             -- the history
 local idle_interrupts = 0
+local pending           -- the lines of a statement before the one being typed
 
 local function screen()
   return {
@@ -47,10 +50,6 @@ local function prompt_text(first)
   return ok and text or usual
 end
 
-local function is_incomplete(message)
-  return message:sub(-5) == "<eof>"
-end
-
 -- The next line; nil: the end. A task that watches a pool, say, may have the
 -- terminal: the prompt comes when it has done.
 local function read(prompt_first)
@@ -58,27 +57,10 @@ local function read(prompt_first)
   return terminal.read(prompt_text(prompt_first))
 end
 
--- A statement, which goes on over more lines. Returns the chunk, or nil and
--- the message; the text; whether the input has ended.
-local function read_statement(text)
-  while true do
-    local chunk, message = load(text, "=stdin", "t")
-    if chunk or not is_incomplete(message) then return chunk, message, text end
-    local line = read(false)
-    if not line then return nil, message, text end
-    text = text .. "\n" .. line
-  end
-end
-
--- The next chunk, or nil and the message; its text; whether it is quiet.
-local function read_chunk(line)
-  local code = line:gsub("^=", "return ", 1)
-  local expression, quiet = code:gsub(";%s*$", "")
-  quiet = quiet > 0
-  local chunk = load("return " .. expression .. ";", "=stdin", "t")
-  if chunk then return chunk, nil, line, quiet end
-  local statement, message, text = read_statement(code)
-  return statement, message, text, quiet
+-- The next line of a statement that goes on.
+local function read_more(text)
+  pending = text
+  return read(false)
 end
 
 -- ---- showing ---------------------------------------------------------------
@@ -138,6 +120,10 @@ local function complain(text)
   io.stderr:write(text, "\n")
 end
 
+local function show_hint(text)
+  complain("(" .. text .. ")")
+end
+
 -- ---- running ---------------------------------------------------------------
 
 local function is_interrupt(err)
@@ -178,32 +164,48 @@ local function finish_line(task, joined, ok, ...)
     task:cancel()
     return complain(report.text(ok, screen()))
   elseif not ok then
-    return complain(report.text((...), screen()))
+    complain(report.text((...), screen()))
+    local lost = locals.lost_in((...))
+    return lost and show_hint(lost)
   end
   return table.pack(...)
 end
 
 -- Runs a chunk as the line's task; returns its results, or nil if it failed,
 -- which has been told.
-local function run_chunk(chunk)
-  line_task = llmpool.spawn(chunk)
+local function run_chunk(run)
+  line_task = llmpool.spawn(run)
   local task = line_task
   local results = finish_line(task, pcall(task.pjoin, task))
   line_task = nil
   return results
 end
 
-local function run_line(line)
-  local chunk, message, text, quiet = read_chunk(line)
-  lines.add(text)
-  if not chunk then
-    local caret = report.caret((text:gsub("^=", "return ", 1)), message)
-    return complain(caret and message .. "\n" .. caret or message)
-  end
-  local results = run_chunk(chunk)
+-- Shows what a line gave. A name that is nil may have been a local's.
+local function show_value(line, results)
   if not results or results.n == 0 then return end
   remember_value(results[1])
-  if not quiet then show(results) end
+  if line.quiet then return end
+  show(results)
+  local name = line.text:match "^%s*([%w_]+)%s*$"
+  local lost = results[1] == nil and locals.lost(name)
+  if lost then show_hint(lost) end
+end
+
+local function run_line(text)
+  local line = chunk.read(text, read_more)
+  lines.add(line.text)
+  local aside = commands.aside(line)
+  if aside then
+    run_chunk(aside)
+  elseif line.run then
+    local results = run_chunk(line.run)
+    show_value(line, results)
+    locals.note(line.text)
+  else
+    local caret = report.caret(line.code, line.message)
+    complain(caret and line.message .. "\n" .. caret or line.message)
+  end
 end
 
 -- ---- the session -----------------------------------------------------------
@@ -211,10 +213,13 @@ end
 -- One line from the prompt to its end; false at the end of the input.
 local function step()
   terminal.catch_interrupts()
+  pending = nil
   local line = read(true)
   if not line then return false end
   idle_interrupts = 0
-  if line:find "%S" then run_line(line) end
+  for _, entry in ipairs(chunk.entries(line)) do
+    if entry:find "%S" then run_line(entry) end
+  end
   return true
 end
 
@@ -223,6 +228,14 @@ local function after_interrupt()
   if idle_interrupts == 2 then
     print "(Ctrl-D or os.exit() leaves)"
   end
+end
+
+-- What Tab offers: the place from which, and the list of what. What all have in
+-- front and nobody has to see - a file's directory - is left where it is.
+local function offers(line)
+  local first, list, hidden = complete.line(line, _G, terminal.files, pending)
+  for i, name in ipairs(list) do list[i] = name:sub(hidden + 1) end
+  return first + hidden, list
 end
 
 local function set_globals()
@@ -262,9 +275,9 @@ local function load_rc()
 end
 
 local function run_rc()
-  local chunk, message = load_rc()
-  if chunk then
-    run_chunk(chunk)
+  local run, message = load_rc()
+  if run then
+    run_chunk(run)
   elseif message then
     complain(message)
   end
@@ -287,9 +300,7 @@ function prompt.run(options)
   llmpool.trace_leaks(true) -- so that a pool's table says who holds a client
   set_globals()
   lines = history.open(terminal, history.path())
-  terminal.complete_by(function(line)
-    return complete.line(line, _G, terminal.files)
-  end)
+  terminal.complete_by(offers)
   io.stdout:setvbuf "line"
   terminal.catch_interrupts()
   if options.rc then run_rc() end

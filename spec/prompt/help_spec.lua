@@ -67,7 +67,7 @@ describe("help", function()
     assert.matches("a function of yours, defined at .*help_spec.lua:",
                    select(2, text(function() end)))
     assert.same("a function of C without documentation",
-                (select(2, text(print))))
+                (select(2, text(io.stdout.write))))
     assert.same("no help on a number", (select(2, text(7))))
     assert.same("no help on a nil", (select(2, text(nil))))
   end)
@@ -84,9 +84,65 @@ describe("help", function()
       text "pool:get_client")
   end)
 
+  it("shows the fields of what a function takes", function()
+    assert.matches("\n  timeout%?  +%(number%) seconds to wait",
+                   text "pool:acquire")
+    assert.matches("\n  latency%?  +", text(llmpool.simulated))
+    assert.matches("\n  id  +%(string%) unique.*\n  api_key%?  +",
+                   text(llmpool.openai)) -- those of what it builds on, too
+    assert.matches("\n  retry_budget%?  +", text(llmpool.router))
+  end)
+
+  it("leads to Lua's manual for what is Lua's own", function()
+    local expected = "string.rep is Lua's own:\n" ..
+      "  https://www.lua.org/manual/5.4/manual.html#pdf-string.rep"
+    assert.same(expected, text(string.rep))
+    assert.same(expected, text "string.rep")
+    assert.matches("#pdf%-print$", text(print))
+  end)
+
+  it("shows the comment above a function of one's own", function()
+    -- Adds one.
+    -- To a number.
+    local function add(n) return n + 1 end
+    assert.matches("^a function of yours, defined at .*help_spec.lua:%d+\n" ..
+                   "Adds one.\nTo a number.$", text(add))
+    assert.same(2, add(1))
+  end)
+
+  it("has an annotation for every public type and module", function()
+    local s = require "llmpool.scenario" {
+      name = "s", models = { m = { clients = {
+        llmpool.simulated { id = "a" } } } },
+      traffic = { "poisson", rate = 1 }, duration = 1,
+    }
+    local pool = llmpool.new()
+    for name, value in pairs {
+      ["llmpool.events"] = pool:events(),
+      ["llmpool.router"] = llmpool.router { pool = pool, policy = "m" },
+      ["llmpool.error"] = llmpool.error("timeout", "late"),
+      ["llmpool.json"] = require "llmpool.json",
+      ["llmpool.policy"] = require "llmpool.policy",
+      ["llmpool.simulated_spec"] = llmpool.simulated { id = "a" },
+      ["llmpool.openai_spec"] = llmpool.openai { id = "a", api_key = "k" },
+      ["router:generate"] = llmpool.router { pool = pool,
+                                             policy = "m" }.generate,
+      ["llmpool.scenario"] = s,
+      ["hedge(t)"] = require "llmpool.policy.hedge",
+    } do
+      assert.matches("^" .. name:gsub("%p", "%%%0"), (text(value)), name)
+    end
+  end)
+
   it("keeps to the width", function()
     for line in (help.text(40, "pool:get_client") .. "\n"):gmatch "(.-)\n" do
       assert.is_true(#line <= 46, line) -- a type may be one long word
+    end
+    for line in (help.text(40, llmpool.new()) .. "\n"):gmatch "(.-)\n" do
+      assert.is_true(#line <= 46, line)
+    end
+    for line in (help.text(40) .. "\n"):gmatch "(.-)\n" do
+      assert.is_true(#line <= 40 or line:find "^  pool" ~= nil, line)
     end
   end)
 end)

@@ -53,6 +53,8 @@ static off_t size_now(void) {
   return fstat(aside, &st) == 0 ? st.st_size : shown;
 }
 
+bool spill_is_active(void) { return active; }
+
 bool spill_is_there(void) { return active && size_now() > shown; }
 
 static void write_all(const char *text, size_t length) {
@@ -86,6 +88,15 @@ static void show(bool to_the_end) {
 
 void spill_show(void) {
   if (spill_is_there()) show(false);
+}
+
+void spill_write(const char *text, size_t length) {
+  if (active) {
+    write_all(text, length);
+    return;
+  }
+  fwrite(text, 1, length, stdout);
+  fflush(stdout);
 }
 
 void spill_end(void) {

@@ -28,6 +28,7 @@
 #include "statefile.h"
 
 #define READING_TYPE "llmpool.terminal.reading"
+#define HELD_TYPE "llmpool.terminal.held"
 #define WATCH_THREADS_MS 50 /* what other threads write wakes nobody */
 
 typedef enum Mode { NOTHING, LINE, KEY } Mode;
@@ -52,7 +53,7 @@ static struct {
 static const char completer_key = 'c'; /* registry: the completer */
 
 bool terminal_is_there(void) {
-  return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+  return isatty(STDIN_FILENO) && (spill_is_active() || isatty(STDOUT_FILENO));
 }
 
 static const LineEdit *choose_editor(void) {
@@ -212,6 +213,7 @@ static void on_exit_of_program(void) {
   if (T.mode == LINE && T.editor->hide) T.editor->hide();
   T.has_handles = false; /* the loop may be gone */
   stop_reading();
+  spill_end();
 }
 
 /* Pushes what ends the reading when the caller's frame does. */
@@ -261,16 +263,41 @@ static int f_read(lua_State *L) {
 
 /* ---- one key ----------------------------------------------------------- */
 
-/* Only what is there: whoever waits for a key does not wait in here. */
-static void take_input(lua_State *L) {
-  char keys[64];
+static bool next_byte(char *keys, size_t *length, size_t size) {
+  if (*length == size || read(STDIN_FILENO, keys + *length, 1) != 1)
+    return false;
+  ++*length;
+  return true;
+}
+
+/* The rest of one key, of which the first byte is there: what it takes, and no
+** more, for the next key may be meant for somebody else. */
+static void read_rest(char *keys, size_t *length, size_t size) {
+  const unsigned char first = (unsigned char)keys[0];
+  if (first >= 0xc0) { /* UTF-8 */
+    int more = first >= 0xf0 ? 3 : first >= 0xe0 ? 2 : 1;
+    while (more-- > 0 && next_byte(keys, length, size)) continue;
+  }
+  if (first != '\033' || !next_byte(keys, length, size)) return;
+  if (keys[1] != '[' && keys[1] != 'O') return;
+  while (next_byte(keys, length, size) && keys[*length - 1] < '@') continue;
+}
+
+/* Only what is there: whoever waits for a key does not wait in here. The end of
+** the input is the key that means it. */
+static void take_key(lua_State *L) {
+  char keys[16];
+  size_t length = 0;
   struct termios now = T.before;
   now.c_cc[VMIN] = 0;
   now.c_cc[VTIME] = 0;
   now.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
   tcsetattr(STDIN_FILENO, TCSANOW, &now);
-  ssize_t n = read(STDIN_FILENO, keys, sizeof keys);
-  lua_pushlstring(L, keys, n > 0 ? (size_t)n : 0);
+  if (next_byte(keys, &length, sizeof keys))
+    read_rest(keys, &length, sizeof keys);
+  else
+    keys[length++] = '\004';
+  lua_pushlstring(L, keys, length);
 }
 
 /* stack: seconds reading */
@@ -284,7 +311,7 @@ static int k_key(lua_State *L, int status, lua_KContext ctx) {
   timer_stop(T.task->world, &T.task->timer);
   check_cancel(L, T.task);
   if (pressed)
-    take_input(L);
+    take_key(L);
   else
     luaL_pushfail(L);
   return 1;
@@ -357,6 +384,44 @@ static int f_complete_by(lua_State *L) {
   return 0;
 }
 
+/* ---- holding back ------------------------------------------------------- */
+
+static int held_close(lua_State *L) {
+  (void)L;
+  spill_end();
+  return 0;
+}
+
+/* From now on what is written is held back, until the value that this returns
+** is closed. */
+static int f_hold(lua_State *L) {
+  if (T.mode == LINE) return luaL_error(L, "a line is being read");
+  lua_newuserdatauv(L, 0, 0);
+  luaL_setmetatable(L, HELD_TYPE);
+  spill_begin();
+  return 1;
+}
+
+static int f_has_held(lua_State *L) {
+  lua_pushboolean(L, spill_is_there());
+  return 1;
+}
+
+/* Shows what has been held back so far: its whole lines. */
+static int f_show_held(lua_State *L) {
+  (void)L;
+  spill_show();
+  return 0;
+}
+
+/* (text) past what is held back */
+static int f_write(lua_State *L) {
+  size_t length;
+  const char *text = luaL_checklstring(L, 1, &length);
+  spill_write(text, length);
+  return 0;
+}
+
 /* ---- the rest ---------------------------------------------------------- */
 
 static int f_remember(lua_State *L) {
@@ -379,9 +444,11 @@ static int f_is_there(lua_State *L) {
   return 1;
 }
 
-/* Whether some task waits for a line or a key. */
+/* What some task waits for: "line" or "key"; nil: nobody reads. */
 static int f_is_read(lua_State *L) {
-  lua_pushboolean(L, T.mode != NOTHING);
+  static const char *const words[] = {
+      [NOTHING] = NULL, [LINE] = "line", [KEY] = "key"};
+  lua_pushstring(L, words[T.mode]);
   return 1;
 }
 
@@ -417,6 +484,10 @@ int terminal_module(lua_State *L) {
                                        {"size", f_size},
                                        {"is_there", f_is_there},
                                        {"is_read", f_is_read},
+                                       {"hold", f_hold},
+                                       {"has_held", f_has_held},
+                                       {"show_held", f_show_held},
+                                       {"write", f_write},
                                        {"libraries", f_libraries},
                                        {"append", statefile_append},
                                        {"files", statefile_list},
@@ -425,6 +496,9 @@ int terminal_module(lua_State *L) {
   T.editor = choose_editor();
   luaL_newmetatable(L, READING_TYPE);
   lua_pushcfunction(L, reading_close);
+  lua_setfield(L, -2, "__close");
+  luaL_newmetatable(L, HELD_TYPE);
+  lua_pushcfunction(L, held_close);
   lua_setfield(L, -2, "__close");
   luaL_newlib(L, functions);
   /* the handles lie on the loop: they end before it does */

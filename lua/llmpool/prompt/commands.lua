@@ -4,8 +4,11 @@
 local help = require "llmpool.prompt.help"
 local inspect = require "llmpool.inspect"
 local llmpool = require "llmpool"
+local members = require "llmpool.members"
+local pager = require "llmpool.prompt.pager"
 local poolview = require "llmpool.poolview"
 local pretty = require "llmpool.pretty"
+local terminal = require "llmpool.terminal"
 
 local commands = {}
 
@@ -22,6 +25,9 @@ function commands.doing(task)
   if not task.waits then return task.state end
   if task.waits == "client" and task.model then
     return "waits for a client of " .. task.model
+  end
+  if task.waits == "I/O" and terminal.is_read() == "key" then
+    return "waits for a key"
   end
   local words = { client = "waits for a client", sleep = "sleeps",
                   join = "waits for a task", scope = "waits for its tasks",
@@ -80,6 +86,28 @@ local function load_anew(env, name)
   return new
 end
 
+-- ---- asides ---------------------------------------------------------------
+
+local function leave() print "(Ctrl-D or os.exit() leaves)" end
+
+--- What is meant by a line that is no Lua, or says nothing, but is what people
+-- type elsewhere: exit, help, name?, ?name. A function, or nil.
+-- @param line table: as chunk.read returns it
+function commands.aside(line)
+  local word = line.text:match "^%s*%.?(%l+)%s*%(?%s*%)?%s*$"
+  if (word == "exit" or word == "quit") and rawget(_G, word) == nil then
+    return leave
+  elseif word == "help" and not line.text:find "%(" then
+    return _G.help
+  end
+  local name = line.text:match "^%s*([%w_%.:]-)%s*%?%??%s*$"
+    or line.text:match "^%s*%?%??%s*([%w_%.:]-)%s*$"
+  if line.run or not name then return nil end
+  if name == "" then return _G.help end
+  local value = members.at(_G, (name:gsub(":", ".")))
+  return function() return _G.help(value == nil and name or value) end
+end
+
 -- ---- the globals -----------------------------------------------------------
 
 --- The functions, for a session: {screen = function () -> options for pretty,
@@ -89,14 +117,14 @@ function commands.globals(session)
 
   function globals.help(...)
     local text, why = help.text(session.screen().width, ...)
-    print(text or why)
+    pager.show(text or why)
   end
 
   function globals.more(...)
     local value, options = session.last(), nil
     if select("#", ...) > 0 then value, options = ... end
     local screen = session.screen()
-    print((pretty.text(value, {
+    pager.show((pretty.text(value, {
       depth = options and options.depth or 100,
       items = options and options.items or 10000,
       length = options and options.length or 1 << 20,
@@ -123,8 +151,8 @@ function commands.globals(session)
       end
     end
     if #rows == 0 then return print "no tasks" end
-    print(table.concat(poolview.lines(TASK_COLUMNS, rows, session.screen()),
-      "\n"))
+    pager.show(table.concat(poolview.lines(TASK_COLUMNS, rows,
+      session.screen()), "\n"))
   end
 
   function globals.run(file, ...)

@@ -3,9 +3,13 @@
 -- pages (lua/llmpool/doc) and the commands; it finds and lays out.
 
 local annotations = require "llmpool.annotations"
+local calls = require "llmpool.prompt.calls"
 local commandline = require "llmpool.commandline"
 local embedded = require "llmpool.embedded"
+local look = require "llmpool.members"
 local nearest = require "llmpool.nearest"
+local plain = require "llmpool.plain"
+local which = require "llmpool.prompt.which"
 
 local help = {}
 
@@ -34,7 +38,7 @@ end
 -- ---- one function, one class -----------------------------------------------
 
 -- Names in a column, and beside each its type and what it is. Rows are
--- {name, type, text}.
+-- {name, type or nil, text}.
 local function entries(rows, width)
   local column = 0
   for _, row in ipairs(rows) do column = math.max(column, #row[1]) end
@@ -42,8 +46,8 @@ local function entries(rows, width)
   local lines = {}
   for i, row in ipairs(rows) do
     local name = row[1] .. (" "):rep(column - #row[1])
-    lines[i] = wrap(("(%s) %s"):format(row[2], row[3]), width,
-      (" "):rep(column + 4), "  " .. name .. "  ")
+    local words = row[2] and ("(%s) %s"):format(row[2], row[3]) or row[3]
+    lines[i] = wrap(words, width, (" "):rep(column + 4), "  " .. name .. "  ")
   end
   return table.concat(lines, "\n")
 end
@@ -81,9 +85,26 @@ local function options_text(name, width)
   return #lines > 0 and table.concat(lines, "\n") or nil
 end
 
+-- The fields of the tables that a function takes: of its options, of a spec.
+local function params_text(item, width)
+  local lines = {}
+  for _, param in ipairs(item.params) do
+    local fields = param.type:find "options" or param.type:find "_spec"
+    fields = fields and calls.fields_of(param.type) or {}
+    if #fields > 0 then
+      local rows = {}
+      for i, field in ipairs(fields) do rows[i] = row_of(field) end
+      lines[#lines + 1] = ("Fields of %s:\n%s"):format(param.name,
+        entries(rows, width))
+    end
+  end
+  return #lines > 0 and table.concat(lines, "\n\n") or nil
+end
+
 local function function_text(item, width)
   local text, options = annotations.call_of(item) .. "\n"
     .. wrap(item.text, width, "  "), nil
+  if not item.module then options = params_text(item, width) end
   if item.module then
     text = ('%s\n\n  local %s = require "%s"'):format(text, item.member,
       item.name)
@@ -106,17 +127,22 @@ local function members_of(class)
 end
 
 local function class_text(item, width)
-  local lines = { item.name, wrap(item.text, width, "  ") }
+  local lines = { item.name }
+  if item.text ~= "" then lines[2] = wrap(item.text, width, "  ") end
   if #item.fields > 0 then
     lines[#lines + 1] = "\nFields:\n" .. fields_text(item, width)
   end
   local members = members_of(item.name)
   if #members > 0 then lines[#lines + 1] = "\nFunctions:" end
+  local is_narrow = width < 60 -- then what they do stands beneath
   for _, member in ipairs(members) do
-    local call = annotations.call_of(member)
-    local line = ("  %-34s %s"):format(call, first_sentence(member.text))
-    if #line > width then line = line:sub(1, width - 3) .. "..." end
-    lines[#lines + 1] = line
+    local call, words = annotations.call_of(member), first_sentence(member.text)
+    local line = ("  %-34s %s"):format(call, words)
+    if #line > width and not is_narrow then
+      line = line:sub(1, width - 3) .. "..."
+    end
+    lines[#lines + 1] = is_narrow and wrap(call, width, "    ", "  ") .. "\n"
+      .. wrap(words, width, "      ") or line
   end
   local options = options_text(item.name, width)
   if options then lines[#lines + 1] = "\n" .. options end
@@ -173,6 +199,8 @@ local function command_text(name)
   return (text:gsub("\n$", ""))
 end
 
+local text_of_function
+
 local function topic_text(topic, width)
   local _, _, classes = annotations.all()
   local found, texts = find_function(topic), {}
@@ -180,12 +208,17 @@ local function topic_text(topic, width)
     local class = classes[prefix .. topic]
     if class then texts[#texts + 1] = class_text(class, width) end
   end
+  if #texts == 0 and #members_of(topic) > 0 then -- a module of modules
+    texts[1] = class_text({ name = topic, text = "", fields = {} }, width)
+  end
   for _, item in ipairs(found) do
     texts[#texts + 1] = function_text(item, width)
   end
   if page(topic) then texts = { (page(topic):gsub("\n$", "")) } end
   if commandline.find(topic) then texts[#texts + 1] = command_text(topic) end
   if #texts > 0 then return table.concat(texts, "\n\n") end
+  local value = look.at(package.loaded._G, topic)
+  if type(value) == "function" then return text_of_function(value, width) end
   local near = nearest(topic, all_topics())
   return nil, ("no help on '%s'%s"):format(topic,
     near and ("; did you mean help \"%s\"?"):format(near) or "")
@@ -193,95 +226,92 @@ end
 
 -- ---- by value --------------------------------------------------------------
 
-local function member_name(table_, value)
-  for name, field in next, table_ do
-    if rawequal(field, value) and type(name) == "string" then return name end
+-- The comment that stands right above a function in its file, or nil.
+local function comment_above(info)
+  local path = info.source:match "^@(.*)"
+  local file = path and io.open(path)
+  if not file then return nil end
+  local comment, number = {}, 0
+  for line in file:lines() do
+    number = number + 1
+    if number == info.linedefined then break end
+    local words = line:match "^%s*%-%-+ ?(.*)$"
+    comment = words and table.move({ words }, 1, 1, #comment + 1, comment) or {}
   end
+  file:close()
+  return #comment > 0 and table.concat(comment, "\n") or nil
 end
 
--- The annotation of a function that is one of ours, or nil.
-local function item_of_function(fn)
-  local items, functions, classes = annotations.all()
-  for _, item in ipairs(items) do
-    if item.module and rawequal(package.loaded[item.name], fn) then
-      return item
-    end
-  end
-  for name in pairs(classes) do
-    local module = package.loaded[name]
-    local member = type(module) == "table" and member_name(module, fn)
-    if member and functions[name .. "." .. member] then
-      return functions[name .. "." .. member]
-    end
-    local metatable = debug.getregistry()[name]
-    local index = type(metatable) == "table" and rawget(metatable, "__index")
-    member = type(index) == "table" and member_name(index, fn)
-    if member and functions[name .. ":" .. member] then
-      return functions[name .. ":" .. member]
-    end
-  end
-end
+local MANUAL = "https://www.lua.org/manual/5.4/manual.html#pdf-"
 
-local function text_of_function(fn, width)
-  local item = item_of_function(fn)
-  if item and item.module then return topic_text(item.name, width) end
+function text_of_function(fn, width)
+  local item, is_ours = which.item(fn)
   if item then return function_text(item, width) end
+  local name = which.of_lua(fn)
+  if name then
+    return ("%s is Lua's own:\n  %s%s"):format(name, MANUAL, name)
+  elseif is_ours then
+    return nil, "a function of llmpool's without documentation: a policy, say"
+  end
   local info = debug.getinfo(fn, "S")
   if info.what == "C" then
     return nil, "a function of C without documentation"
   end
-  return nil, ("a function of yours, defined at %s:%d"):format(info.short_src,
-    info.linedefined)
-end
-
-local function text_of_module(value, width)
-  for name, module in next, package.loaded do
-    if rawequal(module, value) and type(name) == "string" then
-      return topic_text(name, width)
-    end
-  end
+  local where = ("a function of yours, defined at %s:%d"):format(
+    plain.line(info.short_src), info.linedefined)
+  local comment = comment_above(info)
+  if comment then return where .. "\n" .. plain.text(comment) end
+  return nil, where
 end
 
 local function text_of_value(value, width)
   local kind = type(value)
   if kind == "string" then return topic_text(value, width) end
   if kind == "function" then return text_of_function(value, width) end
-  local metatable = debug.getmetatable(value)
-  local name = type(metatable) == "table" and rawget(metatable, "__name")
-  local _, _, classes = annotations.all()
-  if type(name) == "string" and classes[name] then
-    return class_text(classes[name], width)
-  end
-  local text = kind == "table" and text_of_module(value, width)
+  local topic = which.topic(value)
+  local text = topic and topic_text(topic, width)
   if text then return text end
   return nil, ("no help on a %s"):format(kind)
 end
 
-local OVERVIEW = [[
+local ABOUT = [[
 At the prompt a line is a task: pool:generate("gpt-4", "hi") waits, and what
-you have spawned goes on meanwhile. Ctrl-C cancels a line; Ctrl-D leaves.
+you have spawned goes on meanwhile. Ctrl-C cancels a line; Ctrl-D leaves.]]
 
-  help(pool.acquire)      what a function does; help(pool), help "pool"
-  help "tutorial"         a page of the manual, of those named below
-  _, __                   the last value, the one before; a ; at the end hides
-  more()                  the last value in full; more(x, {depth=, items=})
-  time(f, ...)            how long a call takes
-  tasks()                 what runs now
-  run "file.lua"          run a script here
-  reload "module"         load a module anew, and say what has changed
-  pool:watch()            the pool, as it goes, until a key is pressed
+local COMMANDS = {
+  { "help(pool.acquire)", "what a function does; help(pool), help \"pool\"" },
+  { "help \"tutorial\"", "a page of the manual, of those named below" },
+  { "_, __", "the last value, the one before; a ; at the end hides" },
+  { "more()", "the last value in full; more(x, {depth=, items=})" },
+  { "time(f, ...)", "how long a call takes" },
+  { "tasks()", "what runs now" },
+  { "run \"file.lua\"", "run a script here" },
+  { "reload \"module\"", "load a module anew, and say what has changed" },
+  { "pool:watch()", "the pool, as it goes, until a key is pressed" },
+}
 
+local BEGINNING = [[
 A first pool:
   pool = llmpool.new()
   pool:register_model("m", { llmpool.simulated { id = "a", latency = 0.3 } })
   pool:generate("m", "hello")]]
 
+local function overview(width)
+  local rows = {}
+  for i, command in ipairs(COMMANDS) do
+    rows[i] = { command[1], nil, command[2] }
+  end
+  return table.concat({
+    wrap(ABOUT, width, ""), entries(rows, width), BEGINNING,
+    wrap("Pages: " .. table.concat(help.pages(), ", "), width, ""),
+  }, "\n\n")
+end
+
 --- The text of help(...): the overview, or that of the value or topic.
 -- @return the text, or nil and why there is none
 function help.text(width, ...)
   if select("#", ...) == 0 then
-    return OVERVIEW .. "\n\n"
-      .. wrap("Pages: " .. table.concat(help.pages(), ", "), width, "")
+    return overview(width)
   end
   return text_of_value((...), width)
 end
