@@ -10,6 +10,7 @@
 */
 #include "binding.h"
 
+#include "../runtime/fields.h"
 #include "../runtime/scheduler.h"
 #include "chance.h"
 
@@ -94,7 +95,7 @@ static bool strikes(lua_State *L, const Answer *answer) {
   if (answer->odds && draw_next(answer->odds) >= answer->rate) return false;
   if (lua_isnil(L, UP(STRIKE))) return false;
   lua_pushvalue(L, UP(STRIKE));
-  lua_pushnumber(L, (double)world_now(binding_of(L)->worker->world) / 1e9);
+  lua_pushnumber(L, to_seconds(world_now(binding_of(L)->worker->world)));
   lua_call(L, 1, 2);
   if (lua_toboolean(L, -2)) return true;
   lua_pop(L, 2);

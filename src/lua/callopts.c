@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "../runtime/errors.h"
+#include "../runtime/fields.h"
 #include "../runtime/scheduler.h"
 
 #define MOST_TOKENS 1e15 /* and so no sum of them overflows */
@@ -40,7 +41,7 @@ int64_t check_seconds(lua_State *L, int argument, int index, const char *name) {
                       luaL_typename(L, index));
     misused(L, argument, lua_tostring(L, -1));
   }
-  return s >= 9.2e9 ? LLM_FOREVER : (int64_t)(s * 1e9);
+  return to_ns(s);
 }
 
 /* Pushes the names as one text: a, b and c. */

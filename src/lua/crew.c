@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "../runtime/errors.h"
+#include "../runtime/fields.h"
 #include "../runtime/scheduler.h"
 #include "binding.h"
 
@@ -72,7 +73,7 @@ static void close_crew(Crew *crew) {
 static int64_t check_instant(lua_State *L, int index) {
   double at = luaL_checknumber(L, index);
   luaL_argcheck(L, at >= 0, index, "an instant, 0 or later, expected");
-  return at >= 9.2e9 ? LLM_FOREVER : (int64_t)(at * 1e9);
+  return to_ns(at);
 }
 
 /* Crew at 1. An idle task is woken then; pushes nil; or the instant, if all are
@@ -112,7 +113,7 @@ static int m_call(lua_State *L) {
 /* Its arrival has come. Whoever begins calls the next one first. */
 static int begin(lua_State *L, Crew *crew, const World *world) {
   lua_settop(L, 1);
-  lua_pushnumber(L, (double)world_now(world) / 1e9);
+  lua_pushnumber(L, to_seconds(world_now(world)));
   lua_getiuservalue(L, 1, ARRIVAL);
   call_next(L, crew);
   lua_insert(L, -2);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "../runtime/errors.h"
+#include "../runtime/fields.h"
 #include "../runtime/scheduler.h"
 #include "../runtime/site.h"
 #include "../runtime/task.h"
@@ -32,31 +33,13 @@ struct Events {
   bool delivering;      /* the task is there */
 };
 
-static void set_integer(lua_State *L, const char *name, uint64_t value) {
-  lua_pushinteger(L, (lua_Integer)value);
-  lua_setfield(L, -2, name);
-}
-
-static void set_seconds(lua_State *L, const char *name, int64_t ns) {
-  if (ns == LLM_FOREVER) return;
-  lua_pushnumber(L, (double)ns / 1e9);
-  lua_setfield(L, -2, name);
-}
-
 static void push_event(lua_State *L, const llm_event *e) {
   lua_createtable(L, 0, 8);
   set_integer(L, "seq", e->seq);
   set_seconds(L, "time", e->time_ns);
-  lua_pushstring(L, llm_event_name(e->kind));
-  lua_setfield(L, -2, "kind");
-  if (e->model) {
-    lua_pushstring(L, e->model);
-    lua_setfield(L, -2, "model");
-  }
-  if (e->client) {
-    lua_pushstring(L, e->client);
-    lua_setfield(L, -2, "client");
-  }
+  set_string(L, "kind", llm_event_name(e->kind));
+  set_string(L, "model", e->model);
+  set_string(L, "client", e->client);
   uint64_t ask = e->ask & ((UINT64_C(1) << LLM_TAG_SHIFT) - 1);
   if (ask) set_integer(L, "ask", ask);
   if (e->kind == LLM_EV_LENT) set_seconds(L, "waited", e->span_ns);
@@ -64,10 +47,8 @@ static void push_event(lua_State *L, const llm_event *e) {
   if (e->kind == LLM_EV_RESTING || e->kind == LLM_EV_DISABLED ||
       e->kind == LLM_EV_OPENED)
     set_seconds(L, "span", e->span_ns);
-  if (e->kind == LLM_EV_CREATED || e->kind == LLM_EV_REPLACED) {
-    lua_pushstring(L, llm_reason_name(e->reason));
-    lua_setfield(L, -2, "reason");
-  }
+  if (e->kind == LLM_EV_CREATED || e->kind == LLM_EV_REPLACED)
+    set_string(L, "reason", llm_reason_name(e->reason));
 }
 
 /* ---- the bell ---------------------------------------------------------- */
@@ -332,11 +313,7 @@ void events_open(lua_State *L, Binding *b) {
                                          {"__tostring", mm_tostring},
                                          {NULL, NULL}};
   b->worker->pools_ring = ring;
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "v");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
+  push_weak_table(L, "v");
   lua_rawsetp(L, LUA_REGISTRYINDEX, b); /* address -> events */
   lua_getfield(L, -1, "pool_methods");
   set_functions(L, b, pool_methods);

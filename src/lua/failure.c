@@ -9,37 +9,26 @@
 #include <stdio.h>
 
 #include "../runtime/errors.h"
+#include "../runtime/fields.h"
 #include "../runtime/scheduler.h"
 
 #define INSTANT_NS 100000 /* less than this was no wait */
 
-static double seconds(int64_t ns) { return (double)ns / 1e9; }
-
-static void set_count(lua_State *L, const char *name, uint32_t value) {
-  lua_pushinteger(L, value);
-  lua_setfield(L, -2, name);
-}
-
 static void set_details(lua_State *L, const llm_failure *f) {
-  lua_pushstring(L, f->model);
-  lua_setfield(L, -2, "model");
-  lua_pushnumber(L, seconds(f->waited_ns));
-  lua_setfield(L, -2, "waited");
-  if (f->retry_at_ns != LLM_FOREVER) {
-    lua_pushnumber(L, seconds(f->retry_at_ns));
-    lua_setfield(L, -2, "retry_at");
-  }
+  set_string(L, "model", f->model);
+  set_seconds(L, "waited", f->waited_ns);
+  set_seconds(L, "retry_at", f->retry_at_ns);
   lua_createtable(L, 0, 5);
-  set_count(L, "waiting", f->waiting);
-  set_count(L, "lent", f->lent);
-  set_count(L, "idle", f->idle);
-  set_count(L, "resting", f->resting);
-  set_count(L, "clients", f->clients);
+  set_integer(L, "waiting", f->waiting);
+  set_integer(L, "lent", f->lent);
+  set_integer(L, "idle", f->idle);
+  set_integer(L, "resting", f->resting);
+  set_integer(L, "clients", f->clients);
   lua_setfield(L, -2, "stats");
 }
 
 static const char *format_seconds(char text[32], int64_t ns) {
-  snprintf(text, 32, "%.3g", seconds(ns < 0 ? 0 : ns));
+  snprintf(text, 32, "%.3g", to_seconds(ns < 0 ? 0 : ns));
   return text;
 }
 
@@ -140,6 +129,5 @@ void push_deadlock(lua_State *L, llm_model *model, const llm_stats *stats) {
                "while one is held?",
                name, (int)stats->lent, (int)stats->waiting);
   lua_remove(L, -2); /* the name */
-  lua_pushstring(L, llm_model_name(model));
-  lua_setfield(L, -2, "model");
+  set_string(L, "model", llm_model_name(model));
 }

@@ -6,15 +6,10 @@
 */
 #include "binding.h"
 
+#include "../runtime/fields.h"
 #include "../runtime/scheduler.h"
 #include "../runtime/scope.h"
 #include "../runtime/task.h"
-
-static void set_string(lua_State *L, const char *name, const char *value) {
-  if (value == NULL) return;
-  lua_pushstring(L, value);
-  lua_setfield(L, -2, name);
-}
 
 typedef struct Search {
   const Task *task;
@@ -63,11 +58,7 @@ static void add_task(Task *task, void *ud) {
   set_string(L, "model", guard ? llm_model_name(guard->lease.model) : NULL);
   set_string(L, "site", task->site);
   int64_t spawned_ns = task_spawned_ns(L, task);
-  if (spawned_ns) {
-    int64_t age = world_now(task->world) - spawned_ns;
-    lua_pushnumber(L, (lua_Number)age / 1e9);
-    lua_setfield(L, -2, "age");
-  }
+  if (spawned_ns) set_seconds(L, "age", world_now(task->world) - spawned_ns);
   lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
 }
 

@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "../runtime/errors.h"
+#include "../runtime/fields.h"
 #include "../runtime/scheduler.h"
 #include "../runtime/site.h"
 
@@ -335,7 +336,7 @@ static int make(lua_State *L, Guard *guard, Helper helper) {
   if (left == LLM_FOREVER)
     lua_pushnil(L);
   else
-    lua_pushnumber(L, (double)left / 1e9);
+    lua_pushnumber(L, to_seconds(left));
   int status = lua_pcallk(L, 4, 2, HANDLER, context(guard), k_made);
   return k_made(L, status, context(guard));
 }

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "../runtime/errors.h"
+#include "../runtime/fields.h"
 #include "../runtime/scheduler.h"
 
 #define MOST_TOKENS 1e15
@@ -50,10 +51,6 @@ static double number_field(lua_State *L, int index, const char *name,
     luaL_argerror(L, 2, lua_tostring(L, -1));
   }
   return value;
-}
-
-static int64_t to_ns(double seconds) {
-  return seconds >= 9.2e9 ? LLM_FOREVER : (int64_t)(seconds * 1e9);
 }
 
 static bool flag_field(lua_State *L, int index, const char *name,
@@ -232,7 +229,7 @@ void outcome_failure(lua_State *L, Guard *guard, int64_t began) {
   lua_pushlightuserdata(L, guard);
   lua_pushvalue(L, -3);
   int64_t now = world_now(worker_of(L)->world);
-  lua_pushnumber(L, (double)(now - began) / 1e9);
+  lua_pushnumber(L, to_seconds(now - began));
   if (lua_pcall(L, 3, 0, 0) != LUA_OK) lua_pop(L, 1);
 }
 

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "../runtime/errors.h"
+#include "../runtime/fields.h"
 #include "../runtime/loop.h"
 #include "../runtime/scheduler.h"
 #include "../runtime/task.h"
@@ -191,8 +192,7 @@ void push_unknown_model(lua_State *L, LuaPool *pool, int index) {
                push_name_list(L, names), near ? " (did you mean \"" : "",
                near ? near : "", near ? "\"?)" : "");
   }
-  lua_pushstring(L, name);
-  lua_setfield(L, -2, "model");
+  set_string(L, "model", name);
   lua_pushvalue(L, names);
   lua_setfield(L, -2, "models");
 }
@@ -435,11 +435,7 @@ void pools_open(lua_State *L, Binding *b) {
                                          {"__tostring", mm_tostring},
                                          {"__eq", mm_eq},
                                          {NULL, NULL}};
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "v");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
+  push_weak_table(L, "v");
   lua_rawsetp(L, LUA_REGISTRYINDEX, &pools_key);
   b->worker->pools = b;
   b->worker->pools_due = pools_due;

@@ -5,6 +5,7 @@
 ** handed out as plain tables when a report is written; nothing is made for a
 ** request but a call. What a report says, and what is drawn, is Lua's.
 */
+#include "../runtime/fields.h"
 #include "../runtime/record.h"
 
 #include <math.h>
@@ -51,19 +52,9 @@ static int m_quantile(lua_State *L) {
   return 1;
 }
 
-static void set_number(lua_State *L, const char *name, double value) {
-  lua_pushnumber(L, value);
-  lua_setfield(L, -2, name);
-}
-
-static void set_count(lua_State *L, const char *name, uint64_t value) {
-  lua_pushinteger(L, (lua_Integer)value);
-  lua_setfield(L, -2, name);
-}
-
 static void push_summary(lua_State *L, const Meter *meter) {
   lua_createtable(L, 0, 8);
-  set_count(L, "count", meter->count);
+  set_integer(L, "count", meter->count);
   set_number(L, "mean", meter_mean(meter));
   set_number(L, "sd", meter_deviation(meter));
   set_number(L, "min", meter->min);
@@ -157,7 +148,7 @@ static void add_request(lua_State *L, double seconds, uint64_t how) {
 
 /* (record, meter, started): a request was answered now */
 static int m_served(lua_State *L) {
-  double now = (double)world_now(binding_of(L)->worker->world) / 1e9;
+  double now = to_seconds(world_now(binding_of(L)->worker->world));
   add_request(L, now - lua_tonumber(L, 3), 0);
   return 0;
 }
@@ -180,7 +171,7 @@ static int m_hash(lua_State *L) {
 static void push_counts(lua_State *L, const Record *r) {
   lua_createtable(L, 0, LLM_EV_COUNT);
   for (int i = 0; i < LLM_EV_COUNT; i++)
-    set_count(L, llm_event_name((llm_event_kind)i), r->counts[i]);
+    set_integer(L, llm_event_name((llm_event_kind)i), r->counts[i]);
 }
 
 static void push_area(lua_State *L, const double *area, int n) {
@@ -199,11 +190,10 @@ static int buckets_used(const Record *r) {
 static void push_model(lua_State *L, const Record *r, const RecordModel *m) {
   int n = buckets_used(r);
   lua_createtable(L, 0, 6);
-  lua_pushstring(L, m->name);
-  lua_setfield(L, -2, "name");
+  set_string(L, "name", m->name);
   push_summary(L, m->wait);
   lua_setfield(L, -2, "wait");
-  set_count(L, "deepest", m->deepest);
+  set_integer(L, "deepest", m->deepest);
   set_number(L, "depth_area", m->depth_sum);
   push_area(L, m->depth_area, n);
   lua_setfield(L, -2, "depth");
@@ -219,11 +209,9 @@ static void push_client_record(lua_State *L, const Record *r,
                                const RecordClient *c) {
   int n = buckets_used(r);
   lua_createtable(L, 0, 7);
-  lua_pushstring(L, c->name);
-  lua_setfield(L, -2, "id");
-  lua_pushstring(L, r->models[c->model - 1]->name);
-  lua_setfield(L, -2, "model");
-  set_count(L, "lends", c->lends);
+  set_string(L, "id", c->name);
+  set_string(L, "model", r->models[c->model - 1]->name);
+  set_integer(L, "lends", c->lends);
   set_number(L, "busy", c->busy);
   set_number(L, "rest", c->rest);
   set_number(L, "broken", c->broken);
@@ -240,14 +228,14 @@ static int m_read(lua_State *L) {
   Record *r = check_record(L);
   record_drain(r);
   lua_createtable(L, 0, 10);
-  set_count(L, "total", r->total);
-  set_count(L, "dropped", r->dropped);
-  set_count(L, "kept", r->log_count);
-  set_count(L, "deepest", r->deepest);
-  set_number(L, "width", (double)r->width_ns / 1e9);
+  set_integer(L, "total", r->total);
+  set_integer(L, "dropped", r->dropped);
+  set_integer(L, "kept", r->log_count);
+  set_integer(L, "deepest", r->deepest);
+  set_seconds(L, "width", r->width_ns);
   set_number(L, "start", 0); /* all times are told from the start on */
-  set_number(L, "origin", (double)r->start_ns / 1e9); /* on the pools' clock */
-  set_number(L, "last", (double)(r->last_ns - r->start_ns) / 1e9);
+  set_seconds(L, "origin", r->start_ns); /* on the pools' clock */
+  set_seconds(L, "last", r->last_ns - r->start_ns);
   push_counts(L, r);
   lua_setfield(L, -2, "counts");
   push_summary(L, &r->wait);
@@ -264,8 +252,7 @@ static int m_read(lua_State *L) {
     lua_rawseti(L, -2, i + 1);
   }
   lua_setfield(L, -2, "clients");
-  lua_pushboolean(L, r->out_of_memory);
-  lua_setfield(L, -2, "incomplete");
+  set_boolean(L, "incomplete", r->out_of_memory);
   return 1;
 }
 
@@ -275,7 +262,7 @@ static int m_event(lua_State *L) {
   lua_Integer i = luaL_checkinteger(L, 2);
   if (i < 1 || (size_t)i > r->log_count) return 0;
   const RecordEvent *e = &r->log[i - 1];
-  lua_pushnumber(L, (double)(e->time_ns - r->start_ns) / 1e9);
+  lua_pushnumber(L, to_seconds(e->time_ns - r->start_ns));
   lua_pushstring(L, llm_event_name((llm_event_kind)e->kind));
   if (e->model)
     lua_pushinteger(L, e->model);
@@ -286,8 +273,8 @@ static int m_event(lua_State *L) {
   else
     lua_pushnil(L);
   lua_pushinteger(L, (lua_Integer)(e->ask << 2 >> 2)); /* without its tag */
-  lua_pushnumber(L, e->span_ns == LLM_FOREVER ? HUGE_VAL
-                                              : (double)e->span_ns / 1e9);
+  lua_pushnumber(L,
+                 e->span_ns == LLM_FOREVER ? HUGE_VAL : to_seconds(e->span_ns));
   return 6;
 }
 

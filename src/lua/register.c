@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "../runtime/errors.h"
+#include "../runtime/fields.h"
 #include "../runtime/scheduler.h"
 
 #define SPEC_TYPE "llmpool.spec"
@@ -105,7 +106,7 @@ static int64_t duration_field(lua_State *L, int index, const char *name,
   bool given = !lua_isnil(L, -1);
   lua_pop(L, 1);
   if (!given) return otherwise;
-  return s >= 9.2e9 ? LLM_FOREVER : (int64_t)(s * 1e9);
+  return to_ns(s);
 }
 
 static uint64_t count_field(lua_State *L, int index, const char *name,

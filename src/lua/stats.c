@@ -10,18 +10,8 @@
 #include <stdlib.h>
 
 #include "../runtime/errors.h"
+#include "../runtime/fields.h"
 #include "../runtime/scheduler.h"
-
-static void set_integer(lua_State *L, const char *name, uint64_t value) {
-  lua_pushinteger(L, (lua_Integer)value);
-  lua_setfield(L, -2, name);
-}
-
-static void set_seconds(lua_State *L, const char *name, int64_t ns) {
-  if (ns == LLM_FOREVER) return;
-  lua_pushnumber(L, (double)ns / 1e9);
-  lua_setfield(L, -2, name);
-}
 
 static void set_summary(lua_State *L, const char *name, const llm_summary *s) {
   lua_createtable(L, 0, 6);
@@ -75,32 +65,21 @@ static void set_counts(lua_State *L, const llm_stats *s) {
 
 /* What a client's limits leave, into the table on the top. */
 static void set_limits(lua_State *L, const llm_client_stats *c) {
-  if (c->rpm > 0) {
-    lua_pushnumber(L, c->rpm_left);
-    lua_setfield(L, -2, "rpm_left");
-  }
-  if (c->tpm > 0) {
-    lua_pushnumber(L, c->tpm_left);
-    lua_setfield(L, -2, "tpm_left");
-  }
-  if (c->has_breaker) {
-    lua_pushstring(L, llm_breaker_state_name(c->breaker));
-    lua_setfield(L, -2, "breaker");
-  }
+  if (c->rpm > 0) set_number(L, "rpm_left", c->rpm_left);
+  if (c->tpm > 0) set_number(L, "tpm_left", c->tpm_left);
+  if (c->has_breaker)
+    set_string(L, "breaker", llm_breaker_state_name(c->breaker));
   set_integer(L, "outcomes", c->outcomes);
   set_integer(L, "errors", c->errors);
-  lua_pushnumber(L, c->error_rate);
-  lua_setfield(L, -2, "error_rate");
+  set_number(L, "error_rate", c->error_rate);
   if (c->latency_ns > 0) set_seconds(L, "latency", c->latency_ns);
   if (c->first_ns > 0) set_seconds(L, "first_token", c->first_ns);
 }
 
 static void push_client_stats(lua_State *L, const llm_client_stats *c) {
   lua_createtable(L, 0, 14);
-  lua_pushstring(L, c->id);
-  lua_setfield(L, -2, "id");
-  lua_pushstring(L, llm_place_state_name(c->state));
-  lua_setfield(L, -2, "state");
+  set_string(L, "id", c->id);
+  set_string(L, "state", llm_place_state_name(c->state));
   set_integer(L, "acquired", c->acquired);
   set_integer(L, "returned", c->returned);
   set_integer(L, "created", c->created);
@@ -113,10 +92,7 @@ static void push_client_stats(lua_State *L, const llm_client_stats *c) {
   if (c->held_ns > 0) set_seconds(L, "held", c->held_ns);
   if (c->rest_until_ns > 0) set_seconds(L, "rest_until", c->rest_until_ns);
   set_limits(L, c);
-  if (c->last_error[0] != '\0') {
-    lua_pushstring(L, c->last_error);
-    lua_setfield(L, -2, "last_error");
-  }
+  if (c->last_error[0] != '\0') set_string(L, "last_error", c->last_error);
   set_summary(L, "hold", &c->hold);
 }
 
@@ -145,8 +121,7 @@ static void push_model_stats(lua_State *L, llm_model *model) {
   set_summary(L, "hold", &stats.hold);
   push_limit(L, stats.limit);
   lua_setfield(L, -2, "limit");
-  lua_pushboolean(L, stats.paused);
-  lua_setfield(L, -2, "paused");
+  set_boolean(L, "paused", stats.paused);
   push_clients(L, model);
   lua_setfield(L, -2, "clients");
 }

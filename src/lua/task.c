@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../runtime/errors.h"
+#include "../runtime/fields.h"
 #include "../runtime/runtime.h"
 #include "../runtime/scheduler.h"
 #include "../runtime/scope.h"
@@ -161,7 +162,7 @@ static int f_sleep(lua_State *L) {
 }
 
 static int f_now(lua_State *L) {
-  lua_pushnumber(L, (double)world_now(binding_of(L)->worker->world) / 1e9);
+  lua_pushnumber(L, to_seconds(world_now(binding_of(L)->worker->world)));
   return 1;
 }
 

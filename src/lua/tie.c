@@ -5,6 +5,7 @@
 ** way, the object's method lease_ended is called before the client is back. The
 ** tie does not keep the object alive, and the object need not know the lease.
 */
+#include "../runtime/fields.h"
 #include "binding.h"
 
 static const char ties_key = 'T'; /* registry: guard -> weak set of objects */
@@ -17,11 +18,7 @@ static void push_set(lua_State *L, const Guard *guard) {
 }
 
 static void new_set(lua_State *L, const Guard *guard) {
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "k");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
+  push_weak_table(L, "k");
   lua_rawgetp(L, LUA_REGISTRYINDEX, &ties_key);
   lua_pushvalue(L, -2);
   lua_rawsetp(L, -2, guard);

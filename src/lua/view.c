@@ -10,6 +10,7 @@
 
 #include "../runtime/bound.h"
 #include "../runtime/errors.h"
+#include "../runtime/fields.h"
 #include "../runtime/scheduler.h"
 
 static View *check_view(lua_State *L, int index) {
@@ -105,7 +106,7 @@ static int mm_index(lua_State *L) {
   }
   switch (lua_tointeger(L, -1)) {
   case FIELD_NOW:
-    lua_pushnumber(L, (double)world_now(view->pool->world) / 1e9);
+    lua_pushnumber(L, to_seconds(world_now(view->pool->world)));
     break;
   case FIELD_STREAMS: lua_pushboolean(L, view->streams); break;
   case FIELD_PROBE: lua_pushboolean(L, view->probe); break;

@@ -10,6 +10,8 @@
 
 #include <math.h>
 
+#include "../runtime/fields.h"
+
 static View *check_view(lua_State *L) {
   return view_check(L, 1, binding_of(L)->view_types[0], "view");
 }
@@ -126,7 +128,7 @@ static bool offer(lua_State *L, int index, ModelView *model, const Wanted *want,
   model_view_need_p95(L, model);
   for (uint32_t i = 0; i < model->count; i++) {
     const Facts *facts = &model->facts[i];
-    double p95 = (double)model->p95[i].latency_ns / 1e9;
+    double p95 = to_seconds(model->p95[i].latency_ns);
     Offer one = {(facts->input_price * want->prompt +
                   facts->output_price * want->answer) /
                      1e6,

@@ -9,9 +9,8 @@
 */
 #include "view.h"
 
+#include "../runtime/fields.h"
 #include "../runtime/scheduler.h"
-
-static double seconds(int64_t ns) { return (double)ns / 1e9; }
 
 /* A client's numbers: c are its copied numbers, p its percentiles, f its facts.
 ** Counts come first, then what needs nothing, percentiles, facts. What is not
@@ -22,16 +21,16 @@ static double seconds(int64_t ns) { return (double)ns / 1e9; }
   XX(SLOTS, "slots", c->slots) XX(RESTING, "resting", c->resting)           \
   XX(CALLS, "calls", (double)c->outcomes)                                   \
   XX(REST_UNTIL, "rest_until",                                              \
-     c->rest_until_ns == LLM_FOREVER ? 0 : seconds(c->rest_until_ns))       \
-  XX(LATENCY, "latency", seconds(c->latency_ns))                            \
-  XX(FIRST, "first_token", seconds(c->first_ns))                            \
+     c->rest_until_ns == LLM_FOREVER ? 0 : to_seconds(c->rest_until_ns))       \
+  XX(LATENCY, "latency", to_seconds(c->latency_ns))                            \
+  XX(FIRST, "first_token", to_seconds(c->first_ns))                            \
   XX(ERROR_RATE, "error_rate", c->error_rate)                               \
   XX(BUSY, "busy", (double)c->lent / (double)c->slots)                      \
-  XX(LOAD, "load", seconds(c->latency_ns) * (c->lent + 1))                  \
+  XX(LOAD, "load", to_seconds(c->latency_ns) * (c->lent + 1))                  \
   XX(RPM_LEFT, "rpm_left", c->rpm_left)                                     \
   XX(TPM_LEFT, "tpm_left", c->tpm_left)                                     \
-  XX(P95, "p95", seconds(p->latency_ns))                                    \
-  XX(FIRST_P95, "first_token_p95", seconds(p->first_ns))                    \
+  XX(P95, "p95", to_seconds(p->latency_ns))                                    \
+  XX(FIRST_P95, "first_token_p95", to_seconds(p->first_ns))                    \
   XX(WEIGHT, "weight", f->weight)                                           \
   XX(INPUT_PRICE, "input_price", f->input_price)                            \
   XX(OUTPUT_PRICE, "output_price", f->output_price)                         \

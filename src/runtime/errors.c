@@ -17,6 +17,7 @@
 #include <lauxlib.h>
 #include <lualib.h>
 
+#include "fields.h"
 #include "runtime.h"
 
 static const char errors_key = 'e';    /* registry: the metatable */
@@ -43,11 +44,7 @@ void errors_open(lua_State *L) {
   lua_setfield(L, -2, "__sendable"); /* value.h: goes to other states */
   lua_rawsetp(L, LUA_REGISTRYINDEX, &errors_key);
   lua_createtable(L, KEPT_RETHROW, 0);
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "k");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
+  push_weak_table(L, "k");
   lua_rawseti(L, -2, KEPT_WEAK);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &traceback_key);
 }

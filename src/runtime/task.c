@@ -14,6 +14,7 @@
 #include <lauxlib.h>
 
 #include "errors.h"
+#include "fields.h"
 #include "scheduler.h"
 #include "scope.h"
 #include "site.h"
@@ -23,16 +24,6 @@ static const char cancels_key = 'C'; /* registry: userdata -> object, weak */
 static const char dates_key = 'D';   /* registry: userdata -> ns, weak */
 static const char scopes_key = 'S';  /* registry: address -> value, open */
 
-/* A table of the registry whose keys are weak. */
-static void open_weak(lua_State *L, const char *key) {
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "k");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, key);
-}
-
 void tasks_open(lua_State *L, Worker *worker) {
   (void)worker;
   const char *const keys[] = {&tasks_key, &scopes_key};
@@ -40,8 +31,10 @@ void tasks_open(lua_State *L, Worker *worker) {
     lua_newtable(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, keys[i]);
   }
-  open_weak(L, &cancels_key);
-  open_weak(L, &dates_key);
+  push_weak_table(L, "k");
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &cancels_key);
+  push_weak_table(L, "k");
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &dates_key);
   errors_open(L);
 }
 
