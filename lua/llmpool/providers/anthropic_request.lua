@@ -59,13 +59,11 @@ function parts.input_audio(_, where)
 end
 
 local function blocks_of(content, where)
-  local blocks = {}
-  request.each_part(content, where, function(part, place)
-    local convert = parts[part.type]
-    if convert then part = convert(part, place) end
-    blocks[#blocks + 1] = part
-  end)
-  return blocks
+  return request.convert(content, where, parts)
+end
+
+local function append(list, more)
+  return table.move(more, 1, #more, #list + 1, list)
 end
 
 local function is_bare(block)
@@ -83,31 +81,19 @@ end
 
 -- ---- messages --------------------------------------------------------------
 
-local function add_calls(blocks, calls, where)
-  for i, call in ipairs(given(calls) and calls or {}) do
-    local place = ("%s.tool_calls[%d]"):format(where, i)
-    if type(call["function"]) ~= "table" or type(call["function"].name)
-      ~= "string" then
-      bad("%s needs function = {name, arguments}", place)
-    end
-    blocks[#blocks + 1] = { type = "tool_use", id = call.id,
-      name = call["function"].name, input = request.arguments(call, place) }
-  end
-end
-
 local function assistant(message, where)
   if given(message.content_blocks) then -- an answer of Anthropic's, all of it
     return request.copy(message.content_blocks)
   end
-  local blocks = {}
-  for _, block in ipairs(given(message.thinking_blocks)
-    and message.thinking_blocks or {}) do
-    blocks[#blocks + 1] = block
+  local blocks = append({}, given(message.thinking_blocks)
+    and message.thinking_blocks or {})
+  append(blocks, blocks_of(request.content(message), where))
+  for i, call in ipairs(request.calls(message, where)) do
+    local input = request.arguments(call,
+      ("%s.tool_calls[%d]"):format(where, i))
+    blocks[#blocks + 1] = { type = "tool_use", id = call.id,
+                            name = call["function"].name, input = input }
   end
-  for _, block in ipairs(blocks_of(request.content(message), where)) do
-    blocks[#blocks + 1] = block
-  end
-  add_calls(blocks, message.tool_calls, where)
   return blocks
 end
 
@@ -133,32 +119,19 @@ end
 local function put(messages, role, blocks, merges)
   local last = messages[#messages]
   if merges and last and last.role == role then
-    for _, block in ipairs(blocks) do
-      last.content[#last.content + 1] = block
-    end
+    append(last.content, blocks)
   elseif #blocks > 0 then
     messages[#messages + 1] = { role = role, content = blocks }
   end
 end
 
-local function is_system(role)
-  return role == "system" or role == "developer"
-end
-
 local function messages_of(list)
   local messages, after_tool = {}, false
-  for i, message in ipairs(list) do
-    local where = ("messages[%d]"):format(i)
-    if not is_system(message.role) then
-      local role = ROLES[message.role]
-      if not role then
-        bad("%s has the role \"%s\"; there are system, developer, user, "
-          .. "assistant and tool", where, message.role)
-      end
-      put(messages, role, convert(message, where), after_tool)
-      after_tool = message.role == "tool"
-    end
-  end
+  request.each_message(list, false, function(message, where)
+    local role = ROLES[message.role] or request.bad_role(message.role, where)
+    put(messages, role, convert(message, where), after_tool)
+    after_tool = message.role == "tool"
+  end)
   for _, message in ipairs(messages) do
     message.content = plain(message.content)
   end
@@ -177,14 +150,9 @@ end
 
 local function system_of(r, extra)
   local blocks = given(r.system) and blocks_of(r.system, "system") or {}
-  for i, message in ipairs(r.messages) do
-    if is_system(message.role) then
-      local where = ("messages[%d]"):format(i)
-      for _, block in ipairs(blocks_of(message.content, where)) do
-        blocks[#blocks + 1] = block
-      end
-    end
-  end
+  request.each_message(r.messages, true, function(message, where)
+    append(blocks, blocks_of(message.content, where))
+  end)
   if extra then blocks[#blocks + 1] = { type = "text", text = extra } end
   return joined(blocks)
 end
@@ -196,10 +164,7 @@ local function tool_of(tool, i)
     bad("tools[%d] is a custom tool, which Anthropic has not", i)
   end
   if tool.type ~= "function" then return tool end -- one of Anthropic's own
-  local f = tool["function"]
-  if type(f) ~= "table" or type(f.name) ~= "string" then
-    bad("tools[%d] needs function = {name, parameters}", i)
-  end
+  local f = request.tool(tool, i)
   local result = request.rest(tool, "type function")
   result.name, result.description = f.name, f.description
   result.input_schema = given(f.parameters) and f.parameters
@@ -278,14 +243,9 @@ local BUDGETS = { minimal = 1024, low = 1024, medium = 4096, high = 16384,
 -- What is thought counts as output here, so the room for it is added. Thinking
 -- leaves no choice of a temperature, and little of top_p.
 local function add_thinking(body, effort)
-  if not given(effort) or body.thinking ~= nil or effort == "none" then
-    return
-  end
-  local budget = BUDGETS[effort]
-  if not budget then
-    bad("reasoning_effort must be none, minimal, low, medium, high, xhigh or "
-      .. "max, got %s", tostring(effort))
-  end
+  if body.thinking ~= nil or effort == "none" then return end
+  local budget = request.budget(effort, BUDGETS)
+  if not budget then return end
   body.thinking = { type = "enabled", budget_tokens = budget }
   body.temperature, body.top_k = nil, nil
   if given(body.top_p) and body.top_p < 0.95 then body.top_p = nil end

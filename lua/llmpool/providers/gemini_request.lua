@@ -58,13 +58,7 @@ function parts.file(part, where)
 end
 
 local function parts_of(content, where)
-  local list = {}
-  request.each_part(content, where, function(part, place)
-    local convert = parts[part.type]
-    if convert then part = convert(part, place) end
-    list[#list + 1] = part
-  end)
-  return list
+  return request.convert(content, where, parts)
 end
 
 -- ---- messages --------------------------------------------------------------
@@ -81,13 +75,10 @@ end
 local NOT_OURS = "skip_thought_signature_validator"
 
 local function call_part(call, where, signature)
-  local f, own = call["function"], own_of(call)
-  if type(f) ~= "table" or type(f.name) ~= "string" then
-    bad("%s needs function = {name, arguments}", where)
-  end
+  local own = own_of(call)
   return {
-    functionCall = { id = own.id, name = f.name, args = json.object(
-      request.copy(request.arguments(call, where))) },
+    functionCall = { id = own.id, name = call["function"].name,
+      args = json.object(request.copy(request.arguments(call, where))) },
     thoughtSignature = own.thought_signature or signature,
   }
 end
@@ -98,8 +89,7 @@ local function assistant(message, where, model)
     list[#list].thoughtSignature = own_of(message).thought_signature
   end
   local signature = model:find("gemini-3", 1, true) and NOT_OURS or nil
-  for i, call in ipairs(given(message.tool_calls) and message.tool_calls
-    or {}) do
+  for i, call in ipairs(request.calls(message, where)) do
     list[#list + 1] = call_part(call, ("%s.tool_calls[%d]"):format(where, i),
       i == 1 and signature or nil)
   end
@@ -152,10 +142,6 @@ local function calls_of(messages)
   return calls
 end
 
-local function is_system(role)
-  return role == "system" or role == "developer"
-end
-
 local function convert(message, where, calls, model)
   if message.role == "user" then
     return "user", parts_of(message.content, where)
@@ -164,51 +150,40 @@ local function convert(message, where, calls, model)
   elseif message.role == "tool" then
     return "user", tool(message, where, calls)
   end
-  bad("%s has the role \"%s\"; there are system, developer, user, assistant "
-    .. "and tool", where, message.role)
+  request.bad_role(message.role, where)
 end
 
 -- The results of one turn's calls must stand in one content.
 local function contents_of(messages, model)
   local contents, calls = {}, calls_of(messages)
   local after_tool = false
-  for i, message in ipairs(messages) do
-    if not is_system(message.role) then
-      local role, list = convert(message, ("messages[%d]"):format(i), calls,
-        model)
-      local is_tool = message.role == "tool"
-      if is_tool and after_tool then
-        local last = contents[#contents].parts
-        last[#last + 1] = list[1]
-      elseif #list > 0 then
-        contents[#contents + 1] = { role = role, parts = list }
-      end
-      after_tool = is_tool
+  request.each_message(messages, false, function(message, where)
+    local role, list = convert(message, where, calls, model)
+    local is_tool = message.role == "tool"
+    if is_tool and after_tool then
+      local last = contents[#contents].parts
+      last[#last + 1] = list[1]
+    elseif #list > 0 then
+      contents[#contents + 1] = { role = role, parts = list }
     end
-  end
+    after_tool = is_tool
+  end)
   return contents
 end
 
 local function system_of(r)
   local list = {}
-  for i, message in ipairs(r.messages) do
-    if is_system(message.role) then
-      local where = ("messages[%d]"):format(i)
-      for _, part in ipairs(parts_of(message.content, where)) do
-        list[#list + 1] = part
-      end
-    end
-  end
+  request.each_message(r.messages, true, function(message, where)
+    local more = parts_of(message.content, where)
+    table.move(more, 1, #more, #list + 1, list)
+  end)
   if given(r.systemInstruction) then return r.systemInstruction end
   return #list > 0 and { parts = list } or nil
 end
 
 -- ---- tools -----------------------------------------------------------------
 
-local function declaration(f, i)
-  if type(f) ~= "table" or type(f.name) ~= "string" then
-    bad("tools[%d] needs function = {name, parameters}", i)
-  end
+local function declaration(f)
   local result = request.rest(f, "parameters strict")
   if given(f.parameters) then
     local cleaned = schema.clean(f.parameters)
@@ -227,7 +202,7 @@ local function tools_of(r, names)
     if given(entry.custom) then
       bad("tools[%d] is a custom tool, which Gemini has not", i)
     elseif entry.type == "function" then
-      functions[#functions + 1] = declaration(entry["function"], i)
+      functions[#functions + 1] = declaration(request.tool(entry, i))
     else
       tools[#tools + 1] = entry -- one of Gemini's own
     end
@@ -288,14 +263,11 @@ local LEVELS = { xhigh = "high", max = "high" } -- no more than high
 
 local function add_thinking(config, effort, model)
   if not given(effort) then return end
-  if not BUDGETS[effort] then
-    bad("reasoning_effort must be none, minimal, low, medium, high, xhigh or "
-      .. "max, got %s", tostring(effort))
-  end
+  local budget = request.budget(effort, BUDGETS)
   local by_level = model:find("gemini-3", 1, true) and effort ~= "none"
   config.thinkingConfig = by_level
     and { thinkingLevel = LEVELS[effort] or effort }
-    or { thinkingBudget = BUDGETS[effort] }
+    or { thinkingBudget = budget }
 end
 
 local function settings_of(r, client, model)

@@ -1,6 +1,6 @@
 -- A request in its one form, OpenAI's chat request, and what every format
--- needs to read it: the parts of a content, the text in them, data URLs, the
--- results of tools.
+-- needs to read it: messages, the parts of their contents, tools and their
+-- calls.
 --
 -- One idea: what is wrong in a request is said before anything is sent, with
 -- the place (messages[2].content[1]); what is not known here is left alone. It
@@ -89,6 +89,8 @@ function request.list(value)
   return next(value) ~= nil and value or nil
 end
 
+-- ---- content ---------------------------------------------------------------
+
 --- Visits the parts of a content, a string being one part of text.
 -- @param visit function (part, where)
 function request.each_part(content, where, visit)
@@ -106,6 +108,19 @@ function request.each_part(content, where, visit)
     end
     visit(part, place)
   end
+end
+
+--- What a format makes of a content.
+-- @param converters table: by type of part, function (part, where) -> what the
+-- format has for it, or nil; a part of another type passes untouched
+function request.convert(content, where, converters)
+  local list = {}
+  request.each_part(content, where, function(part, place)
+    local convert = converters[part.type]
+    if convert then part = convert(part, place) end
+    list[#list + 1] = part
+  end)
+  return list
 end
 
 --- A message's content; what it says where it only refuses.
@@ -160,10 +175,56 @@ function request.type_of_url(url)
   return ending and TYPES[ending:lower()]
 end
 
+-- ---- messages --------------------------------------------------------------
+
+local function is_system(message)
+  return message.role == "system" or message.role == "developer"
+end
+
+--- Visits the messages of the system, or those of everybody else.
+-- @param visit function (message, where)
+function request.each_message(messages, of_system, visit)
+  for i, message in ipairs(messages) do
+    if is_system(message) == of_system then
+      visit(message, ("messages[%d]"):format(i))
+    end
+  end
+end
+
+function request.bad_role(role, where)
+  request.bad("%s has the role \"%s\"; there are system, developer, user, "
+    .. "assistant and tool", where, role)
+end
+
+-- ---- tools -----------------------------------------------------------------
+
+-- The function that a tool, a call or a choice names, or nil.
+local function function_of(holder)
+  local f = type(holder) == "table" and holder["function"]
+  return type(f) == "table" and type(f.name) == "string" and f or nil
+end
+
+--- The function that a tool describes.
+function request.tool(tool, i)
+  return function_of(tool)
+    or request.bad("tools[%d] needs function = {name, parameters}", i)
+end
+
+--- The calls of a message, each with its function.
+function request.calls(message, where)
+  local calls = given(message.tool_calls) and message.tool_calls or {}
+  for i, call in ipairs(calls) do
+    if not function_of(call) then
+      request.bad("%s.tool_calls[%d] needs function = {name, arguments}", where,
+        i)
+    end
+  end
+  return calls
+end
+
 --- The arguments of a tool call as a table; text that is no JSON is a mistake.
 function request.arguments(call, where)
-  local text = type(call["function"]) == "table"
-    and call["function"].arguments
+  local text = call["function"].arguments
   if type(text) == "table" then return text end
   if not given(text) or text == "" then return {} end
   local ok, value = pcall(json.decode, text)
@@ -182,8 +243,8 @@ local function allowed_names(choice)
   end
   local names = {}
   for i, tool in ipairs(allowed.tools) do
-    local f = type(tool) == "table" and tool["function"]
-    if type(f) ~= "table" or type(f.name) ~= "string" then
+    local f = function_of(tool)
+    if not f then
       request.bad("tool_choice.allowed_tools.tools[%d] needs function = "
         .. "{name = ...}", i)
     end
@@ -201,8 +262,8 @@ function request.choice(choice)
   if type(choice) == "string" then return choice end
   if choice.type == "allowed_tools" then return allowed_names(choice) end
   if choice.type ~= "function" then return nil, choice end
-  local f = choice["function"]
-  if type(f) ~= "table" or type(f.name) ~= "string" then
+  local f = function_of(choice)
+  if not f then
     request.bad("tool_choice needs function = {name = ...}")
   end
   return "function", { f.name }
@@ -238,6 +299,14 @@ function request.schema(format)
       .. "{name = ..., schema = {...}}")
   end
   return wanted.schema, wanted.name or "answer"
+end
+
+--- The budget of a reasoning_effort; nil where none is given.
+-- @param budgets table: by effort
+function request.budget(effort, budgets)
+  if not given(effort) then return nil end
+  return budgets[effort] or request.bad("reasoning_effort must be none, "
+    .. "minimal, low, medium, high, xhigh or max, got %s", tostring(effort))
 end
 
 --- The most tokens that an answer may have, or nil.
