@@ -49,13 +49,13 @@ table_of("a call for a client", {
   { pool.acquire, pool, "m", { zzz = 1 },
     "unknown option 'zzz'; there are timeout, priority" },
   { pool.acquire, pool, "m", { timeout = -1 },
-    "timeout must be a number of seconds, 0 or more, got -1.0" },
+    "timeout must be a number of seconds, 0 or more, got -1" },
   { pool.acquire, pool, "m", { timeout = nan },
     "timeout must be a number of seconds, 0 or more" },
   { pool.acquire, pool, "m", { timeout = -math.huge },
     "timeout must be a number of seconds, 0 or more, got -inf" },
   { pool.acquire, pool, "m", { timeout = "5" },
-    "timeout must be a number of seconds, got string" },
+    "timeout must be a number of seconds, 0 or more, got \"5\"" },
   { pool.acquire, pool, "m", { priority = 4 },
     "priority must be 0, 1, 2 or 3" },
   { pool.acquire, pool, "m", { priority = 1.5 },
@@ -150,7 +150,7 @@ describe("a function in Lua", function()
       .. "did you mean 'timeout'?)",
       told(function() pool:generate("m", "q", { timeot = 1 }) end))
     assert.equal("bad argument #3 to 'stream' (timeout must be a number of "
-      .. "seconds, got string)",
+      .. "seconds, 0 or more, got \"5\")",
       told(function() pool:stream("m", "q", { timeout = "5" }) end))
     assert.equal("bad argument #1 to 'embed' (a model's name "
       .. "expected, got nil)",
@@ -203,7 +203,7 @@ table_of("clients that come and go", {
     'model "m" has no client "z"; there are "a", "b"' },
   { pool.cool_down, pool, "m", "z", 1, 'model "m" has no client "z"' },
   { pool.cool_down, pool, "m", "a", "a rest must be a number of seconds" },
-  { pool.cool_down, pool, "m", "a", -1, "0 or more, got -1.0" },
+  { pool.cool_down, pool, "m", "a", -1, "0 or more, got -1" },
   { pool.unregister_model, pool, "n", 'no model "n"; there is "m"' },
   { pool.pause, pool, "n", 'no model "n"; there is "m"' },
   { pool.resume, pool, "n", 'no model "n"; there is "m"' },
@@ -214,7 +214,7 @@ table_of("clients that come and go", {
   { pool.stats, pool, 5, "a model's name expected, got number" },
   { pool.stats, 1, "pool expected, got number" },
   { pool.drain, pool, "x", "a timeout must be a number of seconds" },
-  { pool.drain, pool, -1, "0 or more, got -1.0" },
+  { pool.drain, pool, -1, "0 or more, got -1" },
 })
 
 table_of("making pools and clients", {
@@ -243,12 +243,13 @@ table_of("making pools and clients", {
 
 table_of("tasks and time", {
   { llmpool.spawn, "function expected, got no value" },
-  { llmpool.sleep, "a sleep must be a number of seconds, got no value" },
-  { llmpool.sleep, -1, "0 or more, got -1.0" },
+  { llmpool.sleep,
+    "a sleep must be a number of seconds, 0 or more, got no value" },
+  { llmpool.sleep, -1, "0 or more, got -1" },
   { llmpool.sleep, nan, "0 or more, got" },
   { llmpool.timeout, "a timeout must be a number of seconds" },
   { llmpool.timeout, 1, "function expected, got no value" },
-  { llmpool.timeout, -1, print, "0 or more, got -1.0" },
+  { llmpool.timeout, -1, print, "0 or more, got -1" },
   { llmpool.scope, "function expected, got no value" },
   { llmpool.shield, 1, "function expected, got number" },
   { llmpool.gather, print, 1,
@@ -260,8 +261,9 @@ table_of("tasks and time", {
   { llmpool.simulate, "table expected, got no value" },
   { llmpool.simulate, {}, "function expected, got no value" },
   { llmpool.simulate, { sed = 1 }, print,
-    "unknown option 'sed'; there is seed" },
-  { llmpool.simulate, { seed = "x" }, print, "seed must be an integer, got x" },
+    "unknown option 'sed'; did you mean 'seed'?" },
+  { llmpool.simulate, { seed = "x" }, print,
+    "seed must be a whole number, got \"x\"" },
   { llmpool.error, "bad argument #1" },
   { llmpool.error, "kind", "bad argument #2" },
   { llmpool.traceback, "value expected" },

@@ -260,7 +260,7 @@ describe("pool:events refuses", function()
     { 1.5, "number has no integer representation" },
     { "many", "number expected, got string" },
     { { capacity = "1x" }, "a number of events from 1 to 16777216 expected" },
-    { { callback = 1 }, "callback must be a function, got number" },
+    { { callback = 1 }, "callback must be a function, got 1" },
     { { calback = print },
       "unknown option 'calback'; did you mean 'callback'?" },
     { { 1 }, "unknown option '1'; there are callback and capacity" },

@@ -175,10 +175,10 @@ describe("a call's options", function()
 
   local wrong = {
     { { prefer = 5 }, "prefer must be a client's id or a list of them, got" },
-    { { prefer = { 5 } }, "prefer must have clients' ids in it, got a number" },
-    { { exclude = "a" }, "exclude must be a list of clients' ids, got a str" },
-    { { exclude = { {} } }, "exclude must have clients' ids in it, got a t" },
-    { { tokens = "9" }, "tokens must be the request's tokens, 0 or more %(" },
+    { { prefer = { 5 } }, "prefer%[1%] must be a client's id, got 5" },
+    { { exclude = "a" }, "exclude must be a list of clients' ids, got \"a\"" },
+    { { exclude = { {} } }, "exclude%[1%] must be a client's id, got table" },
+    { { tokens = "9" }, "tokens must be the request's tokens, 0 or more, got" },
     { { tokens = -1 }, "tokens must be the request's tokens" },
     { { tokens = 0 / 0 }, "tokens must be the request's tokens" },
     { { token = 1 }, "unknown option 'token'; did you mean 'tokens'?" },

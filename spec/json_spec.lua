@@ -184,7 +184,7 @@ describe("llmpool.json", function()
         { "bad argument #1 to '[%w.]*decode' %(string expected, got nil%)" },
         { "#1 to '[%w.]*decode' %(string expected, got number%)", 12 },
         { "unknown option 'depth'; there is max_depth", "1", { depth = 1 } },
-        { "max_depth must be an integer from 1 to 5000", "1",
+        { "max_depth must be a whole number from 1 to 5000", "1",
           { max_depth = 0 } },
         { "max_depth must be", "1", { max_depth = "x" } },
       } do
@@ -311,7 +311,7 @@ describe("llmpool.json", function()
         { function() json.encode(1, { prety = true }) end,
           "unknown option 'prety'; there is pretty" },
         { function() json.encode(1, { pretty = 1 }) end,
-          "pretty must be a boolean" },
+          "pretty must be true or false" },
         { function() json.encode(1, "x") end, "table expected, got string" },
         { function() json.array(1) end, "table expected, got number" },
         { function() json.array(setmetatable({}, {})) end,

@@ -72,9 +72,9 @@ describe("a plan", function()
       { { model = "a", retrys = 3 }, "did you mean 'retries'" },
       { { "a", timout = 3 }, "did you mean 'timeout'" },
       { { model = "a", retry_on = "overload" },
-        "there is no kind of failure 'overload' %(did you mean 'overloaded'" },
+        "unknown kind of failure 'overload'; did you mean 'overloaded'" },
       { { model = "a", retry_on = { "server", "xyz" } },
-        "there is no kind of failure 'xyz'; there are auth, " },
+        "unknown kind of failure 'xyz'; there are auth, " },
     } do
       assert.matches(case[2], refusal(case[1]))
     end

@@ -99,7 +99,7 @@ describe("a router", function()
           table.unpack(case[1], 1, 2)))
       end
       for _, name in ipairs { "generate", "stream", "explain" } do
-        assert.matches("calling '" .. name .. "' on a bad self %(router "
+        assert.matches("calling '" .. name .. "' on bad self %(router "
           .. "expected, got string; it is a method: router:" .. name,
           message(router[name], "q"))
       end

@@ -269,9 +269,10 @@ describe("an expectation", function()
       return s:run().expected[1]
     end
     assert.is_true(judge("failed.rate_limit == 0").ok)
-    assert.matches("no kind of failure rate_limt %(did you mean rate_limit%?%)",
+    assert.matches("unknown kind of failure 'rate_limt'; did you mean "
+      .. "'rate_limit'%?",
       judge("failed.rate_limt == 0").message)
-    assert.matches("there is no zz in clients: there are a",
+    assert.matches("there is no 'zz' in clients; there are a",
       judge("clients.zz.busy < 1").message)
     for _, line in ipairs { "latency.p95 << 1", "served_rate > 99 percent" } do
       assert.matches('expectation 1, ".*": an expectation is "PATH OPERATOR',
@@ -280,8 +281,8 @@ describe("an expectation", function()
   end)
 
   it("names the nearest path", function()
-    assert.matches("did you mean latency", judged("latncy.p95 < 1").message)
-    assert.matches("did you mean p95", judged("latency.p96 < 1").message)
+    assert.matches("did you mean 'latency'", judged("latncy.p95 < 1").message)
+    assert.matches("did you mean 'p95'", judged("latency.p96 < 1").message)
     assert.matches("is a number", judged("served.p95 < 1").message)
     assert.matches("is no number", judged("latency < 1").message)
   end)
@@ -467,10 +468,10 @@ describe("a scenario's file", function()
       local function refused(settings)
         return select(2, pcall(scenario.load, name, settings))
       end
-      assert.matches("no setting 'rat' %(did you mean 'rate'%?%)",
+      assert.matches("unknown setting 'rat'; did you mean 'rate'%?",
         refused { rat = 1 })
       assert.matches("rate must be a number, got 'x'", refused { rate = "x" })
-      assert.matches("wait must be a boolean", refused { wait = "yes" })
+      assert.matches("wait must be true or false", refused { wait = "yes" })
     end)
     files.with("return 1", function(name)
       assert.matches("returns no scenario %(number%)",

@@ -6,6 +6,7 @@
 -- what is open at their end is closed there.
 
 local json = require "llmpool.json"
+local sorted = require "llmpool.sorted"
 
 local chrome_trace = {}
 
@@ -164,10 +165,7 @@ end
 -- What the record's end has cut off, in order of asking.
 local function close_open(w, clients)
   for _, client in ipairs(clients) do on.rested(w, w.last, nil, client) end
-  local asks = {}
-  for ask in pairs(w.asks) do asks[#asks + 1] = ask end
-  table.sort(asks)
-  for _, ask in ipairs(asks) do
+  for _, ask in ipairs(sorted(w.asks)) do
     on.returned(w, w.last, nil, nil, ask)
     w:leave_line(ask, w.last)
     w:finish(ask, w.last, "open")

@@ -6,6 +6,7 @@
 
 local nearest = require "llmpool.nearest"
 local plain = require "llmpool.plain"
+local sorted = require "llmpool.sorted"
 
 local fields = {}
 
@@ -18,9 +19,7 @@ local bad = fields.bad
 
 --- What to say of a name that is none of `known` (a table by name).
 function fields.suggestion(name, known)
-  local list = {}
-  for key in pairs(known) do list[#list + 1] = key end
-  table.sort(list)
+  local list = sorted(known)
   local near = nearest(tostring(name), list)
   if near then return ("; did you mean '%s'?"):format(near) end
   if #list == 0 then return "; it takes none" end

@@ -3,6 +3,7 @@
 --
 -- It shows what pool:stats() says, and who holds a client in this thread.
 
+local fields = require "llmpool.fields"
 local inspect = require "llmpool.inspect"
 local plain = require "llmpool.plain"
 local pretty = require "llmpool.pretty"
@@ -270,9 +271,8 @@ end
 --- Shows the pool until a key is pressed; where there is no terminal, once.
 function poolview.watch(pool, interval)
   if interval ~= nil and (type(interval) ~= "number" or interval <= 0) then
-    error(("bad argument #1 to 'watch' (a number of seconds above 0 expected, "
-      .. "got %s)"):format(type(interval) == "number" and tostring(interval)
-      or type(interval)), 3)
+    error(("bad argument #1 to 'watch' (a number of seconds greater than 0 "
+      .. "expected, got %s)"):format(fields.describe(interval)), 3)
   end
   local found, terminal = pcall(require, "llmpool.terminal")
   if not found or not terminal.is_there() or terminal.is_read() then

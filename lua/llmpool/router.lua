@@ -249,7 +249,7 @@ local NONE = {}
 
 local function check_call(self, name, request, options)
   if getmetatable(self) ~= Router then
-    fields.bad(3, "calling '%s' on a bad self (router expected, got %s; it is "
+    fields.bad(3, "calling '%s' on bad self (router expected, got %s; it is "
       .. "a method: router:%s)", name, type(self), name)
   end
   local kind = type(request)

@@ -8,7 +8,6 @@ local check = require "llmpool.scenario.check"
 local expect = require "llmpool.scenario.expect"
 local fields = require "llmpool.fields"
 local native = require "llmpool.native"
-local nearest = require "llmpool.nearest"
 local run = require "llmpool.scenario.run"
 
 local scenario = {}
@@ -33,7 +32,7 @@ local function check_run(options, name)
   end
   fields.check(options, run_known, "scenario:" .. name, 3)
   if options.seed ~= nil and math.type(options.seed) ~= "integer" then
-    fields.bad(3, "seed of scenario:%s must be an integer, got %s", name,
+    fields.bad(3, "seed of scenario:%s must be a whole number, got %s", name,
       tostring(options.seed))
   end
   return options
@@ -92,8 +91,8 @@ local function convert(name, text, default)
     if text == "true" or text == "false" then value = text == "true" end
   end
   if value == nil then
-    fields.bad(4, "setting %s must be a %s, got '%s'", name, kind,
-      tostring(text))
+    fields.bad(4, "setting %s must be %s, got '%s'", name,
+      kind == "boolean" and "true or false" or "a " .. kind, tostring(text))
   end
   return value
 end
@@ -106,18 +105,12 @@ function scenario.settings(defaults)
     fields.bad(2, "bad argument #1 to 'settings' (table expected, got %s)",
       type(defaults))
   end
-  local result, names = {}, {}
-  for name, value in pairs(defaults) do
-    result[name] = value
-    names[#names + 1] = tostring(name)
-  end
-  table.sort(names)
+  local result = {}
+  for name, value in pairs(defaults) do result[name] = value end
   for name, text in pairs(given or {}) do
     if defaults[name] == nil then
-      local near = nearest(name, names)
-      fields.bad(2, "no setting '%s'%s", name,
-        near and (" (did you mean '%s'?)"):format(near) or "; there are "
-        .. table.concat(names, ", "))
+      fields.bad(2, "unknown setting '%s'%s", name,
+        fields.suggestion(name, defaults))
     end
     result[name] = convert(name, text, defaults[name])
   end

@@ -223,7 +223,8 @@ describe("llmpool check", function()
       "LUA: check: unknown option '--liev' (did you mean '--live'?); " ..
       "see 'LUA help check'\n" }
     host.expect { args = "check x --timeout 0", ended = "exit 1", err =
-      "LUA: check: --timeout must be a number of seconds above 0, got '0'\n" }
+      "LUA: check: --timeout must be a number of seconds greater than 0, " ..
+      "got '0'\n" }
     host.expect { args = "check e.lua", files = { ["e.lua"] = "" },
       ended = "exit 0", out = "no model is registered\n" }
   end)

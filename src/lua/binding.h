@@ -308,6 +308,9 @@ void set_instance(lua_State *L, llm_place *place, int index);
 int misused(lua_State *L, int argument, const char *message);
 int mistyped(lua_State *L, int argument, int index, const char *wanted);
 int misled(lua_State *L, const char *message);
+/* The option NAME of that argument, a table, has a wrong value, at `index`. */
+int wrong_option(lua_State *L, int argument, int index, const char *name,
+                 const char *wanted);
 
 /* stats.c */
 /* Pushes how many a model lends at once; without a limit it is infinite. */

@@ -24,23 +24,10 @@ static int argument_number(lua_State *L, int index) {
   return lua_isnil(L, index - 1) ? index - 1 : index;
 }
 
-static int bad_option(lua_State *L, int argument, const char *format,
-                      const char *name) {
-  lua_pushfstring(L, format, name, luaL_typename(L, -1));
-  return misused(L, argument, lua_tostring(L, -1));
-}
-
 int64_t check_seconds(lua_State *L, int argument, int index, const char *name) {
   double s = lua_tonumber(L, index);
-  if (lua_type(L, index) != LUA_TNUMBER || isnan(s) || s < 0) {
-    if (lua_type(L, index) == LUA_TNUMBER)
-      lua_pushfstring(L, "%s must be a number of seconds, 0 or more, got %f",
-                      name, s);
-    else
-      lua_pushfstring(L, "%s must be a number of seconds, got %s", name,
-                      luaL_typename(L, index));
-    misused(L, argument, lua_tostring(L, -1));
-  }
+  if (lua_type(L, index) != LUA_TNUMBER || isnan(s) || s < 0)
+    wrong_option(L, argument, index, name, "a number of seconds, 0 or more");
   return to_ns(s);
 }
 
@@ -72,8 +59,8 @@ void push_unknown_option(lua_State *L, const char *name,
                     lua_tostring(L, -1));
   } else {
     push_names(L, known);
-    lua_pushfstring(L, "unknown option '%s'; there are %s", name,
-                    lua_tostring(L, -1));
+    lua_pushfstring(L, "unknown option '%s'; there %s %s", name,
+                    known[1] ? "are" : "is", lua_tostring(L, -1));
   }
 }
 
@@ -95,17 +82,14 @@ static uint8_t check_priority(lua_State *L, int argument) {
   int ok;
   lua_Integer level = lua_tointegerx(L, -1, &ok);
   if (!ok || level < 0 || level >= LLM_PRIORITIES)
-    bad_option(L, argument, "%s must be 0, 1, 2 or 3 (a %s was given)",
-               "priority");
+    wrong_option(L, argument, -1, "priority", "0, 1, 2 or 3");
   return (uint8_t)level;
 }
 
 static uint64_t check_tokens(lua_State *L, int argument) {
   double n = lua_tonumber(L, -1);
   if (lua_type(L, -1) != LUA_TNUMBER || isnan(n) || n < 0 || n >= MOST_TOKENS)
-    bad_option(L, argument,
-               "%s must be the request's tokens, 0 or more (a %s was given)",
-               "tokens");
+    wrong_option(L, argument, -1, "tokens", "the request's tokens, 0 or more");
   return (uint64_t)ceil(n);
 }
 
@@ -117,17 +101,17 @@ static void check_ids(lua_State *L, int argument, const char *name,
                       bool one_is_enough) {
   if (one_is_enough && lua_type(L, -1) == LUA_TSTRING) return;
   if (lua_type(L, -1) != LUA_TTABLE)
-    bad_option(L, argument,
-               one_is_enough ? "%s must be a client's id or a list of them, "
-                               "got a %s"
-                             : "%s must be a list of clients' ids, got a %s",
-               name);
+    wrong_option(L, argument, -1, name,
+                 one_is_enough ? "a client's id or a list of them"
+                               : "a list of clients' ids");
   if (lua_rawlen(L, -1) > UINT16_MAX)
-    bad_option(L, argument, "%s has more than 65535 ids (it is a %s)", name);
+    misused(L, argument,
+            lua_pushfstring(L, "%s has more than 65535 ids", name));
   for (lua_Integer i = 1; i <= (lua_Integer)lua_rawlen(L, -1); i++) {
-    if (lua_rawgeti(L, -1, i) != LUA_TSTRING)
-      bad_option(L, argument, "%s must have clients' ids in it, got a %s",
-                 name);
+    if (lua_rawgeti(L, -1, i) != LUA_TSTRING) {
+      name = lua_pushfstring(L, "%s[%I]", name, i);
+      wrong_option(L, argument, -2, name, "a client's id");
+    }
     lua_pop(L, 1);
   }
 }

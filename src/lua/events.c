@@ -212,21 +212,9 @@ static int mm_tostring(lua_State *L) {
 
 /* stack: ... key value */
 static void unknown_option(lua_State *L) {
-  const char *name = luaL_tolstring(L, -2, NULL);
-  push_helper(L, HELPER_NEAREST);
-  lua_pushstring(L, name);
-  lua_createtable(L, 2, 0);
-  lua_pushliteral(L, "callback");
-  lua_rawseti(L, -2, 1);
-  lua_pushliteral(L, "capacity");
-  lua_rawseti(L, -2, 2);
-  lua_call(L, 2, 1);
-  const char *near = lua_tostring(L, -1);
-  luaL_argerror(
-      L, 2,
-      lua_pushfstring(L, "unknown option '%s'; %s%s%s", push_shown(L, name),
-                      near ? "did you mean '" : "there are ",
-                      near ? near : "callback and capacity", near ? "'?" : ""));
+  static const char *const known[] = {"callback", "capacity", NULL};
+  push_unknown_option(L, luaL_tolstring(L, -2, NULL), known);
+  luaL_argerror(L, 2, lua_tostring(L, -1));
 }
 
 /* stack: pool options; pushes the callback or nil, returns the capacity. */
@@ -252,9 +240,7 @@ static lua_Integer check_options(lua_State *L) {
   lua_pop(L, 1);
   int kind = lua_getfield(L, 2, "callback");
   if (kind != LUA_TNIL && kind != LUA_TFUNCTION)
-    luaL_argerror(L, 2,
-                  lua_pushfstring(L, "callback must be a function, got %s",
-                                  luaL_typename(L, -1)));
+    wrong_option(L, 2, -1, "callback", "a function");
   return capacity;
 }
 

@@ -110,7 +110,7 @@ static int f_decode(lua_State *L) {
     int is_integer;
     depth = lua_tointegerx(L, -1, &is_integer);
     if (!is_integer || depth < 1 || depth > JSON_MAX_DEPTH)
-      luaL_argerror(L, 2, "max_depth must be an integer from 1 to 5000");
+      wrong_option(L, 2, -1, "max_depth", "a whole number from 1 to 5000");
   }
   lua_settop(L, 1);
   json_decode(L, text, length, (int)depth);
@@ -121,7 +121,7 @@ static int f_decode(lua_State *L) {
 static int f_encode(lua_State *L) {
   luaL_checkany(L, 1);
   if (check_option(L, "pretty") != LUA_TNIL && !lua_isboolean(L, -1))
-    luaL_argerror(L, 2, "pretty must be a boolean");
+    wrong_option(L, 2, -1, "pretty", "true or false");
   bool pretty = lua_toboolean(L, -1);
   lua_settop(L, 1);
   json_encode(L, 1, pretty);

@@ -53,6 +53,24 @@ int misused(lua_State *L, int argument, const char *message) {
   return raise(L, &caller, argument, message);
 }
 
+/* Pushes a wrong value as fields.lua describes it. */
+static const char *push_described(lua_State *L, int index) {
+  int type = lua_type(L, index);
+  if (type == LUA_TNUMBER) return luaL_tolstring(L, index, NULL);
+  if (type == LUA_TSTRING)
+    return lua_pushfstring(L, "\"%s\"", push_shown(L, lua_tostring(L, index)));
+  return lua_pushstring(L, luaL_typename(L, index));
+}
+
+int wrong_option(lua_State *L, int argument, int index, const char *name,
+                 const char *wanted) {
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  const char *got = push_described(L, index);
+  return misused(
+      L, argument,
+      lua_pushfstring(L, "%s must be %s, got %s", name, wanted, got));
+}
+
 int misled(lua_State *L, const char *message) {
   lua_Debug caller;
   bool is_inside = lua_getstack(L, 1, &caller) &&

@@ -44,13 +44,10 @@ static double number_field(lua_State *L, int index, const char *name,
                            double missing) {
   int type = lua_getfield(L, index, name);
   double value = lua_tonumber(L, -1);
+  if (type != LUA_TNIL && (type != LUA_TNUMBER || isnan(value) || value < 0))
+    wrong_option(L, 2, -1, name, "a number, 0 or more");
   lua_pop(L, 1);
-  if (type == LUA_TNIL) return missing;
-  if (type != LUA_TNUMBER || isnan(value) || value < 0) {
-    lua_pushfstring(L, "%s must be a number, 0 or more", name);
-    luaL_argerror(L, 2, lua_tostring(L, -1));
-  }
-  return value;
+  return type == LUA_TNIL ? missing : value;
 }
 
 static bool flag_field(lua_State *L, int index, const char *name,
@@ -73,7 +70,7 @@ static void read_kind(lua_State *L, int index, llm_outcome *outcome) {
       lua_pop(L, 1);
       return;
     }
-  luaL_argerror(L, 2, "kind must be \"success\", \"failure\" or \"none\"");
+  wrong_option(L, 2, -1, "kind", "\"success\", \"failure\" or \"none\"");
 }
 
 /* The reason stays in the table at `index`, which stays on the stack. */
@@ -96,7 +93,7 @@ static void read_outcome(lua_State *L, int index, int64_t now,
   outcome->backs_off = flag_field(L, index, "backoff", false);
   if (lua_getfield(L, index, "reason") != LUA_TNIL &&
       lua_type(L, -1) != LUA_TSTRING)
-    luaL_argerror(L, 2, "reason must be a string");
+    wrong_option(L, 2, -1, "reason", "a string");
   outcome->reason = lua_tostring(L, -1);
   lua_pop(L, 1);
 }

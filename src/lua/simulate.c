@@ -126,21 +126,20 @@ void simulate_free(Binding *b) {
 }
 
 static uint64_t check_seed(lua_State *L) {
+  static const char *const known[] = {"seed", NULL};
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_pushnil(L);
   while (lua_next(L, 1)) {
     if (lua_type(L, -2) != LUA_TSTRING ||
-        strcmp(lua_tostring(L, -2), "seed") != 0)
-      luaL_argerror(L, 1,
-                    lua_pushfstring(L, "unknown option '%s'; there is seed",
-                                    luaL_tolstring(L, -2, NULL)));
+        strcmp(lua_tostring(L, -2), "seed") != 0) {
+      push_unknown_option(L, luaL_tolstring(L, -2, NULL), known);
+      luaL_argerror(L, 1, lua_tostring(L, -1));
+    }
     lua_pop(L, 1);
   }
   lua_getfield(L, 1, "seed");
   if (!lua_isnil(L, -1) && !lua_isinteger(L, -1))
-    luaL_argerror(L, 1,
-                  lua_pushfstring(L, "seed must be an integer, got %s",
-                                  luaL_tolstring(L, -1, NULL)));
+    wrong_option(L, 1, -1, "seed", "a whole number");
   uint64_t seed = (uint64_t)lua_tointeger(L, -1);
   lua_pop(L, 1);
   return seed;

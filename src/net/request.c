@@ -88,39 +88,45 @@ static int unknown(lua_State *L, int index, const char *what,
 
 /* ---- values ------------------------------------------------------------ */
 
+/* Never shows a string: it may be a secret. */
+static int wrong(lua_State *L, const char *name, const char *wanted) {
+  bool is_number = lua_type(L, -1) == LUA_TNUMBER;
+  const char *got =
+      is_number ? luaL_tolstring(L, -1, NULL) : luaL_typename(L, -1);
+  return bad(L, lua_pushfstring(L, "%s must be %s, got %s", name, wanted, got));
+}
+
 static const char *need_string(lua_State *L, const char *name) {
-  if (lua_type(L, -1) != LUA_TSTRING)
-    bad(L, lua_pushfstring(L, "%s must be a string, got %s", name,
-                           luaL_typename(L, -1)));
+  if (lua_type(L, -1) != LUA_TSTRING) wrong(L, name, "a string");
   return lua_tostring(L, -1);
 }
 
 static bool need_boolean(lua_State *L, const char *name) {
-  if (!lua_isboolean(L, -1))
-    bad(L, lua_pushfstring(L, "%s must be a boolean, got %s", name,
-                           luaL_typename(L, -1)));
+  if (!lua_isboolean(L, -1)) wrong(L, name, "true or false");
   return lua_toboolean(L, -1);
 }
 
 static int64_t need_seconds(lua_State *L, const char *name) {
   lua_Number value = lua_tonumber(L, -1);
   if (lua_type(L, -1) != LUA_TNUMBER || !(value > 0))
-    bad(L, lua_pushfstring(L, "timeout%s must be a number of seconds above 0",
-                           name));
+    wrong(L, name, "a number of seconds greater than 0");
   return value >= 9e9 ? INT64_MAX : (int64_t)(value * 1e9);
 }
 
 static void check_timeouts(lua_State *L, Limits *limits) {
   static const char *const known[] = {"connect", "first", "idle", "total",
                                       NULL};
-  static const char *const said[] = {".connect", ".first", ".idle", ".total"};
+  static const char *const said[] = {"timeout.connect", "timeout.first",
+                                     "timeout.idle", "timeout.total"};
   int64_t *const spans[] = {&limits->connect, &limits->first, &limits->idle,
                             &limits->total};
   if (lua_type(L, -1) == LUA_TNUMBER) {
-    limits->total = need_seconds(L, "");
+    limits->total = need_seconds(L, "timeout");
     return;
   }
-  if (!lua_istable(L, -1)) bad(L, "timeout must be a number or a table");
+  if (!lua_istable(L, -1))
+    wrong(L, "timeout",
+          "seconds, or a table {connect=, first=, idle=, total=}");
   lua_pushnil(L);
   while (lua_next(L, -2)) {
     int i = 0;
@@ -206,7 +212,7 @@ static size_t check_max_bytes(lua_State *L) {
   int is_integer;
   lua_Integer value = lua_tointegerx(L, -1, &is_integer);
   if (lua_type(L, -1) != LUA_TNUMBER || !is_integer || value < 0)
-    bad(L, "max_bytes must be an integer, 0 or more, or math.huge");
+    wrong(L, "max_bytes", "a whole number, 0 or more, or math.huge");
   return (size_t)value;
 }
 
@@ -214,7 +220,7 @@ static bool check_on_cancel(lua_State *L) {
   const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
   if (strcmp(text, "drain") == 0) return true;
   if (strcmp(text, "close") != 0)
-    bad(L, "on_cancel must be 'close' or 'drain'");
+    wrong(L, "on_cancel", "\"close\" or \"drain\"");
   return false;
 }
 

@@ -13,7 +13,7 @@ local function seconds(args)
   if not args.timeout then return 30 end
   local value = tonumber(args.timeout)
   if value and value > 0 then return value end
-  return nil, ("--timeout must be a number of seconds above 0, got '%s'")
+  return nil, ("--timeout must be a number of seconds greater than 0, got '%s'")
     :format(args.timeout)
 end
 

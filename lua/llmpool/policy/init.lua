@@ -59,8 +59,7 @@ local function from_name(name)
   if in_library(name) then return require("llmpool.policy." .. name) {} end
   local near = nearest(name, policy.names)
   if near then
-    error(("there is no policy '%s' (did you mean '%s'?)"):format(name, near),
-      0)
+    error(("unknown policy '%s'; did you mean '%s'?"):format(name, near), 0)
   end
   return constant(name)
 end

@@ -6,6 +6,8 @@
 --   again   the same client may be asked again, when its backoff is over
 -- What has none of these goes to another client only. It knows no clients.
 
+local sorted = require "llmpool.sorted"
+
 local kinds = {}
 
 local MOVES, AGAIN, OTHER = { moves = true }, { again = true }, {}
@@ -30,9 +32,7 @@ kinds.known = {
   closed = OTHER, unknown_model = OTHER, deadlock = STOP,
 }
 
-kinds.names = {}
-for name in pairs(kinds.known) do kinds.names[#kinds.names + 1] = name end
-table.sort(kinds.names)
+kinds.names = sorted(kinds.known)
 
 -- Not the client's doing: they say nothing of its health.
 kinds.innocent = {

@@ -5,19 +5,11 @@
 -- has its answer. How an attempt is made is run.lua's.
 
 local native = require "llmpool.native"
+local plan = require "llmpool.router.plan"
 
 local lanes = {}
 
 -- ---- who is not asked again -------------------------------------------------
-
-local function each_model(attempt, visit)
-  local model = attempt.model
-  if type(model) == "table" then
-    for _, name in ipairs(model) do visit(name) end
-  else
-    visit(model)
-  end
-end
 
 --- This client failed: others come first from now on. They lie in one list, a
 -- model and an id and so on.
@@ -120,7 +112,7 @@ function lanes.has_other(r, lane, attempt)
   local excluded = lanes.excluded(r, lane, attempt) or {}
   local view, found = r.router.view, false
   native.view_begin(view)
-  each_model(attempt, function(name)
+  plan.attempt_models(attempt, function(name)
     local known, model = pcall(view.model, view, name)
     for _, client in ipairs(known and model.clients or {}) do
       found = found or (client.free > 0 or client.lent > 0)
@@ -144,7 +136,7 @@ end
 local function context_of(r, attempt)
   if attempt.context then return attempt.context end
   local least
-  each_model(attempt, function(name)
+  plan.attempt_models(attempt, function(name)
     local size = r.router.context[name] or 0
     if not least or size < least then least = size end
   end)

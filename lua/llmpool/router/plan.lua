@@ -5,7 +5,6 @@
 
 local fields = require "llmpool.fields"
 local kinds = require "llmpool.router.kinds"
-local nearest = require "llmpool.nearest"
 
 local plan = {}
 
@@ -45,10 +44,8 @@ local function some_kinds(v)
   if wanted then return "a list of kinds of failure" end
   for _, kind in ipairs(type(v) == "table" and v or { v }) do
     if not kinds.known[kind] then
-      local near = nearest(kind, kinds.names)
-      return ("!there is no kind of failure '%s'%s"):format(kind, near
-        and (" (did you mean '%s'?)"):format(near) or "; there are "
-        .. table.concat(kinds.names, ", "))
+      return ("!unknown kind of failure '%s'%s"):format(kind,
+        fields.suggestion(kind, kinds.known))
     end
   end
 end
@@ -314,16 +311,16 @@ function plan.map(from, change)
   return result
 end
 
---- Calls visit(name) for every model that the plan names.
+--- Calls visit(name) for every model that the attempt names.
+function plan.attempt_models(attempt, visit)
+  local model = attempt.model
+  if type(model) ~= "table" then return visit(model) end
+  for _, name in ipairs(model) do visit(name) end
+end
+
+--- ... and that the plan names.
 function plan.models(of, visit)
-  for _, attempt in ipairs(of) do
-    local model = attempt.model
-    if type(model) == "table" then
-      for _, name in ipairs(model) do visit(name) end
-    else
-      visit(model)
-    end
-  end
+  for _, attempt in ipairs(of) do plan.attempt_models(attempt, visit) end
 end
 
 function Plan:__tostring()

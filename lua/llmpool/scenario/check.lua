@@ -13,7 +13,7 @@ local check = {}
 local text, a_table = fields.text, fields.table
 
 local function integer(v)
-  if math.type(v) ~= "integer" then return "an integer" end
+  if math.type(v) ~= "integer" then return "a whole number" end
 end
 
 local function length(v)

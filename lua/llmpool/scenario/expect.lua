@@ -98,7 +98,7 @@ end
 local function kind_of_failure(name)
   local near = not kinds.known[name] and nearest(name, kinds.names)
   if not near then return 0 end
-  return nil, ("there is no kind of failure %s (did you mean %s?)"):format(name,
+  return nil, ("unknown kind of failure '%s'; did you mean '%s'?"):format(name,
     near)
 end
 
@@ -118,9 +118,9 @@ function expect.lookup(report, path)
         return kind_of_failure(rest)
       end
       local near = nearest(rest:match "^[^.]+", names)
-      return nil, ("there is no %s in %s%s"):format(rest:match "^[^.]+",
+      return nil, ("there is no '%s' in %s; %s"):format(rest:match "^[^.]+",
         seen == "" and "a report" or seen,
-        near and (" (did you mean %s?)"):format(near) or ": there are "
+        near and ("did you mean '%s'?"):format(near) or "there are "
         .. table.concat(names, ", "))
     end
     value, rest, seen = inner, left, seen == "" and key or seen .. "." .. key

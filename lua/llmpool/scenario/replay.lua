@@ -8,6 +8,7 @@
 local fields = require "llmpool.fields"
 local json = require "llmpool.json"
 local kinds = require "llmpool.simulated.kinds"
+local sorted = require "llmpool.sorted"
 
 local replay = {}
 
@@ -212,9 +213,7 @@ end
 -- Without a policy a request goes where it went: to the model that it asked
 -- for, or else to any.
 local function as_it_was(models)
-  local names = {}
-  for name in pairs(models) do names[#names + 1] = name end
-  table.sort(names)
+  local names = sorted(models)
   return function(request)
     if models[request.model] then return request.model end
     return { model = names }

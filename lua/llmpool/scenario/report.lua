@@ -4,6 +4,7 @@
 -- from the record and the callers' counts. It prints nothing.
 
 local native = require "llmpool.native"
+local sorted = require "llmpool.sorted"
 
 local report = {}
 
@@ -114,10 +115,9 @@ end
 
 local function latency_of(calls)
   local all = native.meter()
-  local names = {}
-  for name in pairs(calls.tenants) do names[#names + 1] = name end
-  table.sort(names)
-  for _, name in ipairs(names) do all:merge(calls.tenants[name].meter) end
+  for _, name in ipairs(sorted(calls.tenants)) do
+    all:merge(calls.tenants[name].meter)
+  end
   return all:summary()
 end
 

@@ -4,6 +4,7 @@
 -- works nothing out.
 
 local format = require "llmpool.scenario.format"
+local sorted = require "llmpool.sorted"
 
 local text = {}
 
@@ -168,10 +169,8 @@ local function cost(out, report, width)
 end
 
 local function tenants(out, report, width)
-  local names = {}
-  for name in pairs(report.tenants) do names[#names + 1] = name end
+  local names = sorted(report.tenants)
   if #names < 2 then return end
-  table.sort(names)
   local left = name_width(names, width // 3)
   out[#out + 1] = ""
   for i = 1, math.min(#names, 20) do
