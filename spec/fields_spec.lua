@@ -3,12 +3,9 @@
 
 local llmpool = require "llmpool"
 local ledger = require "spec.support.ledger"
+local surface = require "spec.support.surface"
 
-local function message(fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  return tostring(err)
-end
+local message = surface.message
 
 local function pool_of(...)
   local pool = llmpool.new()

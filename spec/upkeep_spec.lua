@@ -2,18 +2,13 @@
 -- sick, refilling; at its time, and without keeping anything alive.
 
 local llmpool = require "llmpool"
+local acting = require "spec.support.acting"
 local ledger = require "spec.support.ledger"
 
-local function simulate(fn) return llmpool.simulate({ seed = 1 }, fn) end
+local simulate, stats_of = acting.simulate, acting.stats
 
 local function plain(id)
   return { id = id, generate = function() return "fine" end }
-end
-
-local function of(pool, id)
-  for _, client in ipairs(pool:stats("m").clients) do
-    if client.id == id then return client end
-  end
 end
 
 describe("check_interval", function()
@@ -29,7 +24,7 @@ describe("check_interval", function()
       table.sort(times)
       assert.same({ "a@10", "a@20", "b@10", "b@20" }, times)
       assert.equal(0, pool:stats("m").acquired)
-      assert.equal(2, of(pool, "a").checked)
+      assert.equal(2, stats_of(pool, "a").checked)
       ledger.settled(pool)
     end)
   end)
@@ -69,12 +64,12 @@ describe("check_interval", function()
         end,
       })
       llmpool.sleep(9)
-      assert.equal("idle", of(pool, "a").state)
+      assert.equal("idle", stats_of(pool, "a").state)
       llmpool.sleep(60)
       assert.equal("sick@10", tries[1])
       assert.equal(3, #tries)
-      assert.equal("idle", of(pool, "a").state)
-      assert.equal(1, of(pool, "a").check_failed)
+      assert.equal("idle", stats_of(pool, "a").state)
+      assert.equal(1, stats_of(pool, "a").check_failed)
       assert.equal("fine", (pool:generate("m", "q")))
       ledger.settled(pool)
     end)
@@ -93,7 +88,7 @@ describe("check_interval", function()
       assert.equal("fine", (pool:generate("m", "q"))) -- b, meanwhile
       assert.equal(11, llmpool.now())
       llmpool.sleep(3)
-      assert.equal(1, of(pool, "a").check_failed)
+      assert.equal(1, stats_of(pool, "a").check_failed)
     end)
   end)
 
@@ -176,7 +171,7 @@ describe("a client that is checked in the background", function()
       client:release()
       llmpool.sleep(34)
       assert.equal(2, pool:stats("m").idle)
-      assert.equal(3, of(pool, "a").checked)
+      assert.equal(3, stats_of(pool, "a").checked)
       llmpool.sleep(2)
       assert.equal(0, pool:stats("m").idle)
       assert.equal(2, pool:stats("m").expired)

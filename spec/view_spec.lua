@@ -4,6 +4,9 @@
 local ledger = require "spec.support.ledger"
 local llmpool = require "llmpool"
 local native = require "llmpool.native"
+local surface = require "spec.support.surface"
+
+local message = surface.message
 
 local function plain(id, fields)
   local client = { id = id, generate = function() return id end }
@@ -23,12 +26,6 @@ local function report(pool, id, latency, failed)
   assert.equal(id, client.id)
   client:report { kind = failed and "none" or "success", error = failed,
                   latency = latency }
-end
-
-local function message(fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  return tostring(err), err
 end
 
 describe("a view", function()

@@ -4,17 +4,13 @@
 local ledger = require "spec.support.ledger"
 local llmpool = require "llmpool"
 local scripted = require "spec.support.scripted"
+local surface = require "spec.support.surface"
 
 local routed = {}
 
 function routed.policy(name) return require("llmpool.policy." .. name) end
 
--- What a call raises: its text, and the value.
-function routed.message(fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert(not ok, "it did not raise")
-  return tostring(err), err
-end
+routed.message = surface.message
 
 -- What fn(router, pool) returns; the ledger is closed then.
 local function run(pool, options, fn)

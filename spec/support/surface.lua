@@ -38,9 +38,10 @@ function surface.raised(fn, ...)
   return results[2]
 end
 
--- The same as text.
+-- The same as text, and the error itself.
 function surface.message(fn, ...)
-  return tostring(surface.raised(fn, ...))
+  local err = surface.raised(fn, ...)
+  return tostring(err), err
 end
 
 -- An `it` in virtual time.
