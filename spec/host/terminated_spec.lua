@@ -44,7 +44,7 @@ llmpool.spawn(function()
   local _ <close> = closer "task"
   pool:generate("m", "q")
 end)
-setmetatable({}, { __gc = function() print "collected" end })
+kept = setmetatable({}, { __gc = function() print "collected" end })
 llmpool.sleep(0)
 ]]
 
