@@ -54,11 +54,15 @@ add_custom_command(
           scripts/cmake/embed.cmake
   COMMENT "Embedding the Lua files"
   VERBATIM)
+# Several targets compile it: made by one of them while another reads it, it
+# would be half a file.
+add_custom_target(embedded DEPENDS ${embedded_c})
 
 add_library(core OBJECT ${core_sources})
 target_link_libraries(core PUBLIC Threads::Threads)
 
 add_library(runtime OBJECT ${runtime_sources} ${embedded_c})
+add_dependencies(runtime embedded)
 quote_from(runtime src/lua) # for embedded.c, which lies elsewhere
 if(IS_ABSOLUTE ${LLMPOOL_LUA_CMOD})
   set(modules_from_program ${LLMPOOL_LUA_CMOD})

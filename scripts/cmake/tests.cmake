@@ -25,6 +25,7 @@ endfunction()
 
 add_checked_floor(core ${core_sources})
 add_checked_floor(runtime ${runtime_sources} ${embedded_c})
+add_dependencies(checked_runtime embedded)
 target_link_libraries(checked_core PUBLIC Threads::Threads)
 target_link_libraries(checked_runtime PUBLIC m
   checked_core PkgConfig::LUA PkgConfig::UV)
