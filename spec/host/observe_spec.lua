@@ -45,6 +45,12 @@ local rows = {
   { "a mistake, with its line", args = "--record t.jsonl w.lua",
     ended = "exit 1", out = "",
     err = function(text) return text:find "^LUA: w.lua:2: unknown option" end },
+  { "a file whose name has an option's letter", ended = "exit 0",
+    out = "none\n", err = "", sh = [[
+      echo 'print(...)' >p.lua
+      for name in rec elf old tWo; do
+        "$LUA" --record $name --timeline $name.svg p.lua none >said || exit
+      done; cat said]] },
   { "two files", args = "--record=a --timeline t --record b s.lua",
     ended = "exit 1", out = "", err = function(text)
       return text:find("LUA: '--record' is given twice\n", 1, true) end },

@@ -45,6 +45,10 @@ static int run_init(lua_State *L) {
 /* -e, -l and -W; the others have been seen to. */
 static int run_options(lua_State *L, const Options *options) {
   for (int i = 1; i < options->end; i++) {
+    if (options_file_follows(options->argv[i])) {
+      i++; /* that word is a name, whatever letters it has */
+      continue;
+    }
     const char letter = options->argv[i][1];
     if (letter == 'W') lua_warning(L, "@on", 0);
     if (letter != 'e' && letter != 'l') continue;

@@ -153,9 +153,13 @@ static const char *given_twice(const Options *options) {
   return NULL;
 }
 
+bool options_file_follows(const char *word) {
+  return strcmp(word, "--timeline") == 0 || strcmp(word, "--record") == 0;
+}
+
 static bool needs_file(const char *word) {
-  return strcmp(word, "--timeline") == 0 || strcmp(word, "--record") == 0 ||
-         strcmp(word, "--timeline=") == 0 || strcmp(word, "--record=") == 0;
+  return options_file_follows(word) || strcmp(word, "--timeline=") == 0 ||
+         strcmp(word, "--record=") == 0;
 }
 
 void options_complain(const Options *options, const char *program) {

@@ -33,6 +33,8 @@ typedef struct Options {
 
 /* False: options->bad names the word that is wrong. */
 bool options_read(Options *options, int argc, char **argv);
+/* Is the word behind this one a file's name? */
+bool options_file_follows(const char *word);
 /* Says what is wrong with options->bad, and how to call the program. */
 void options_complain(const Options *options, const char *program);
 void options_usage(FILE *out, const Options *options, const char *program);
