@@ -160,6 +160,23 @@ it("the manual's index leads to every page #readme #once", function()
   end
 end)
 
+it("every link leads to a page that is there #readme #once", function()
+  local seen, lost = 0, {}
+  for path in shell.out("ls README.md lua/llmpool/doc/*.md"):gmatch "%S+" do
+    local from = path:match "^(.*/)" or ""
+    for to in read(path):gmatch "%]%(([%w_/%-.]+%.md)" do
+      local file = io.open(from .. to)
+      if file then file:close() end
+      if not file and not to:find "^reference" then -- that the build makes
+        lost[#lost + 1] = path .. ": " .. to
+      end
+      seen = seen + 1
+    end
+  end
+  assert.same({}, lost)
+  assert.is_true(seen > 40, seen)
+end)
+
 local pages = shell.out "ls CONTRIBUTING.md lua/llmpool/doc/*.md"
 for path in pages:gmatch "%S+" do
   describe(path .. " #once #host", function()
