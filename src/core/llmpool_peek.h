@@ -39,4 +39,8 @@ typedef struct llm_peek_p95 {
 } llm_peek_p95;
 uint32_t llm_model_peek_p95(llm_model *model, llm_peek_p95 *out, uint32_t max);
 
+/* The uids of up to `max` models of the process that are not freed yet, the
+** largest first; returns how many there are. */
+size_t llm_models_alive(uint64_t *uids, size_t max);
+
 #endif

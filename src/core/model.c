@@ -11,6 +11,7 @@
 
 #include <stdlib.h>
 
+#include "llmpool_peek.h"
 #include "place.h"
 
 static llm_lock alive_lock = LLM_LOCK_INIT;
@@ -86,6 +87,15 @@ static void leave_alive(llm_model *model) {
   if (model->next_alive != NULL)
     model->next_alive->prev_alive = model->prev_alive;
   llm_lock_leave(&alive_lock);
+}
+
+size_t llm_models_alive(uint64_t *uids, size_t max) {
+  size_t n = 0;
+  llm_lock_enter(&alive_lock);
+  for (const llm_model *m = alive; m != NULL; m = m->next_alive, n++)
+    if (n < max) uids[n] = m->uid;
+  llm_lock_leave(&alive_lock);
+  return n;
 }
 
 void llm_count_double_return(const llm_pool *pool, uint64_t uid) {

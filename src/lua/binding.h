@@ -59,6 +59,7 @@ struct Binding {
   const void *pool_type, *client_type; /* metatables, for quick checks */
   const void *view_types[3];           /* of a view, its models and clients */
   struct Past *pasts;                  /* simulations that were (simulate.c) */
+  uint32_t kept, kept_most, kept_closed; /* models; see kept.c */
   bool trace_leaks; /* get_client records where it was called */
 };
 
@@ -91,6 +92,7 @@ struct Guard {
   bool making;   /* a check or create of Lua's is under way */
   bool hooked;   /* an on_lend or on_return is */
   bool is_owned; /* by its task */
+  bool keeps;    /* references of its own to what it asks */
   bool tied;     /* something is to be told of the lease's end */
 };
 
@@ -105,9 +107,10 @@ struct LuaPool {
   World *world; /* whose clock it has */
   LuaPool *next, **link;
   llm_sleeper sleeper;
-  KnownModel *known; /* models that were asked for by name, until the end: a
-                     ** wait that fails still reads its model */
+  KnownModel *known; /* models that were asked for by name; see pool.c for
+                     ** how long */
   uint32_t known_count, known_size;
+  bool has_news;   /* one more since those that are closed were dropped */
   bool is_kept_up; /* a task does what is due and needs Lua */
   bool bound;      /* holds values of this state: cannot be sent */
   bool shared;     /* from llmpool.open, or come from another state */
@@ -235,6 +238,9 @@ void guard_release(lua_State *L, Binding *binding, Guard *guard,
                    llm_return how);
 /* Clients that named the lease are void; it may wait again. */
 void guard_unname(Guard *guard);
+/* From here on the models that it asks outlast what Lua may do meanwhile: a
+** wait that fails still reads them. Until it is freed. */
+void guard_keep(Guard *guard);
 /* The task gives up what it owns, which a holder gets. */
 void guard_disown(Guard *guard);
 /* Visits every guard there is, also those without a lease. */
@@ -300,8 +306,22 @@ bool push_kept_instance(lua_State *L, llm_place *place);
 Guard *check_client(lua_State *L, int index);
 /* The same, or NULL where its lease has ended; not a client: raises. */
 Guard *find_client(lua_State *L, int index);
+
+/* kept.c */
+void kept_open(lua_State *L, Binding *binding);
+/* Models may have gone; never raises. */
+void kept_sweep(lua_State *L, Binding *binding);
 /* The value at `index` is this state's instance of the place's client. */
 void set_instance(lua_State *L, llm_place *place, int index);
+/* Pushes the table of instances, by their places' versions. */
+void push_instances(lua_State *L);
+/* Pushes the table that this state has for a model: hooks, options. */
+void push_model_info(lua_State *L, llm_model *model);
+/* The options at `options` are those of a model to be; it is not to be; it is
+** there, which never raises. */
+void keep_info(lua_State *L, const ModelInfo *info, int options);
+void forget_info(lua_State *L, uint64_t uid);
+void keep_registered(lua_State *L, llm_model *model);
 
 /* misuse.c: as luaL_argerror, luaL_typeerror and luaL_error; if a Lua function
 ** of ours has called, the error is that of its argument, where it was called */
@@ -319,6 +339,8 @@ void push_limit(lua_State *L, uint32_t limit);
 /* pool.c */
 void pools_open(lua_State *L, Binding *binding);
 LuaPool *check_pool(lua_State *L, int index);
+/* Models of it are closed: what this state has of them may go. */
+void pool_models_left(lua_State *L, LuaPool *pool, int index);
 /* The model named at `index`; raises unknown_model or closed. */
 llm_model *check_model(lua_State *L, LuaPool *pool, int index);
 void push_unknown_model(lua_State *L, LuaPool *pool, int index);
@@ -330,8 +352,6 @@ llm_model *find_registered(lua_State *L, LuaPool *pool, int index);
 const char *check_name(lua_State *L, int index);
 /* Seconds at `index` of the stack as ns; raises "bad argument". */
 int64_t check_seconds(lua_State *L, int argument, int index, const char *name);
-/* Pushes the table that this state has for a model: hooks, options. */
-void push_model_info(lua_State *L, llm_model *model);
 /* Raises unless the pool's clock is that of the world that runs now. */
 void check_world(lua_State *L, const LuaPool *pool);
 /* A ValueHook: pools go to other states by reference. */

@@ -14,9 +14,6 @@
 #include "../runtime/errors.h"
 #include "../runtime/scheduler.h"
 
-static const char instances_key = 'I'; /* registry: version -> instance */
-static const char versions_key = 'V';  /* registry: place -> its version */
-
 static Client *new_name(lua_State *L, int user_values) {
   Client *client = lua_newuserdatauv(L, sizeof *client, user_values);
   *client = (Client){NULL, 0, 0};
@@ -79,22 +76,6 @@ Guard *check_client(lua_State *L, int index) {
 }
 
 /* ---- instances --------------------------------------------------------- */
-
-/* The one of an older version goes: versions are unique in the process. */
-void set_instance(lua_State *L, llm_place *place, int index) {
-  lua_Integer version = (lua_Integer)llm_place_version(place);
-  index = lua_absindex(L, index);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &instances_key);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &versions_key);
-  lua_rawgetp(L, -1, place); /* stack: ... instances versions old */
-  lua_pushnil(L);
-  lua_rawseti(L, -4, lua_tointeger(L, -2));
-  lua_pushinteger(L, version);
-  lua_rawsetp(L, -3, place);
-  lua_pushvalue(L, index);
-  lua_rawseti(L, -4, version);
-  lua_pop(L, 3);
-}
 
 bool push_kept_instance(lua_State *L, llm_place *place) {
   lua_getiuservalue(L, AT_HAND, INSTANCES);
@@ -293,11 +274,6 @@ void clients_open(lua_State *L, Binding *b) {
                                        {"lease_names", f_lease_names},
                                        {"instance", f_instance},
                                        {NULL, NULL}};
-  const char *const keys[] = {&instances_key, &versions_key};
-  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-    lua_newtable(L);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, keys[i]);
-  }
   set_functions(L, b, functions);
   new_type(L, b, CLIENT_TYPE, methods, metamethods); /* stack: type methods */
   push_upvalues(L, b);
@@ -308,7 +284,7 @@ void clients_open(lua_State *L, Binding *b) {
   lua_pushvalue(L, -1);
   lua_setfield(L, -4, "client_methods"); /* to which init.lua adds its own */
   push_upvalues(L, b);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &instances_key);
+  push_instances(L);
   lua_setiuservalue(L, -2, INSTANCES);
   lua_pop(L, 4);
 }

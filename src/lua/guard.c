@@ -85,6 +85,21 @@ void guard_disown(Guard *guard) {
   guard->is_owned = false;
 }
 
+static void each_asked(const Guard *guard, void (*action)(llm_model *)) {
+  const llm_lease *lease = &guard->lease;
+  if (lease->nodes == NULL) action(lease->model);
+  for (uint32_t i = 0; lease->nodes && i < lease->n_models; i++)
+    action(lease->models[i]);
+}
+
+static void keep_model(llm_model *model) { llm_model_ref(model); }
+
+void guard_keep(Guard *guard) {
+  if (guard->keeps) return;
+  guard->keeps = true;
+  each_asked(guard, keep_model);
+}
+
 /* A choice begins with its group, to which its nodes lead. */
 static void free_choice(Guard *guard) {
   if (guard->lease.nodes == NULL) return;
@@ -95,6 +110,8 @@ static void free_choice(Guard *guard) {
 void guard_free(Binding *b, Guard *guard) {
   assert(!guard->waiting && !guard->making && !guard->woken);
   if (guard->is_owned) guard_disown(guard);
+  if (guard->keeps) each_asked(guard, llm_model_unref);
+  guard->keeps = false;
   free_choice(guard);
   guard->is_named = false;
   guard->task = NULL;

@@ -189,6 +189,7 @@ static int wait(lua_State *L, Guard *guard) {
     return luaL_error(L, "not enough memory");
   }
   guard->waiting = true;
+  guard_keep(guard);
   if (guard->woken) return k_waited(L, LUA_OK, context(guard));
   return park(L, guard);
 }
@@ -213,9 +214,9 @@ static int abandon(lua_State *L, Guard *guard, bool doomed) {
   llm_stats stats;
   if (doomed) llm_model_stats(model, &stats);
   give_up(guard);
+  if (doomed) push_deadlock(L, model, &stats); /* the guard keeps the model */
   let_go(L, guard);
   check_cancel(L, task);
-  push_deadlock(L, model, &stats);
   return is_attempt(L) ? attempt_refused(L) : lua_error(L);
 }
 
@@ -325,6 +326,7 @@ static void take_hold(lua_State *L, Guard *guard) {
 static int make(lua_State *L, Guard *guard, Helper helper) {
   lua_settop(L, HOLDER);
   take_hold(L, guard);
+  guard_keep(guard);
   guard->task = binding_of(L)->worker->current;
   guard->making = true;
   lua_pushcfunction(L, keep_traceback);

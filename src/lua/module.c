@@ -131,6 +131,7 @@ static void push_native(lua_State *L, Binding *b) {
   set_functions(L, b, functions);
   lua_pushliteral(L, LLMPOOL_VERSION);
   lua_setfield(L, -2, "version");
+  kept_open(L, b);
   guards_open(L, b);
   clients_open(L, b);
   pools_open(L, b);

@@ -32,10 +32,40 @@ static LuaPool *to_pool(lua_State *L, int index) {
   return pool;
 }
 
+/* Those that are closed are of no use to anybody who has yet to ask. But
+** whoever has just looked one up holds it by its bare address until it is lent
+** (a guard that waits has references of its own, guard_keep). In between no
+** Lua runs but finalizers, and while one runs the collector cannot be asked. */
+static void forget_closed(lua_State *L, LuaPool *pool, int index) {
+  uint32_t kept = 0;
+  if (lua_gc(L, LUA_GCISRUNNING) <= 0 || !lua_checkstack(L, 3)) return;
+  lua_getiuservalue(L, index, 1);
+  for (uint32_t i = 0; i < pool->known_count; i++) {
+    if (llm_model_is_closed(pool->known[i].model)) continue;
+    if (kept < i) {
+      lua_rawgeti(L, -1, (lua_Integer)i + 1);
+      lua_rawseti(L, -2, (lua_Integer)kept + 1);
+      KnownModel gone = pool->known[kept];
+      pool->known[kept] = pool->known[i];
+      pool->known[i] = gone;
+    }
+    kept++;
+  }
+  while (pool->known_count > kept) {
+    lua_pushboolean(L, 0);
+    lua_rawseti(L, -2, pool->known_count);
+    llm_model_unref(pool->known[--pool->known_count].model);
+  }
+  lua_pop(L, 1);
+  pool->has_news = false;
+}
+
+/* Before the caller looks up a model. */
 LuaPool *check_pool(lua_State *L, int index) {
   LuaPool *pool = to_pool(L, index);
   if (pool->pool == NULL) misused(L, index, "the pool was let go");
   pool->binding->recent = pool;
+  if (pool->has_news) forget_closed(L, pool, index);
   return pool;
 }
 
@@ -77,6 +107,7 @@ static void remember(lua_State *L, LuaPool *pool, int pool_index, int index,
   lua_pop(L, 1);
   pool->known[pool->known_count++] =
       (KnownModel){lua_topointer(L, index), model};
+  pool->has_news = true;
 }
 
 /* Where C's string ends, Lua's may go on. */
@@ -273,13 +304,22 @@ static int f_open(lua_State *L) {
 }
 
 static int mm_gc(lua_State *L) {
-  let_go(lua_touserdata(L, 1));
+  LuaPool *pool = lua_touserdata(L, 1);
+  let_go(pool);
+  kept_sweep(L, pool->binding);
   return 0;
+}
+
+void pool_models_left(lua_State *L, LuaPool *pool, int index) {
+  forget_closed(L, pool, index);
+  kept_sweep(L, pool->binding);
 }
 
 static int m_close(lua_State *L) {
   LuaPool *pool = to_pool(L, 1);
-  if (pool->pool) llm_pool_close(pool->pool);
+  if (pool->pool == NULL) return 0;
+  llm_pool_close(pool->pool);
+  pool_models_left(L, pool, 1);
   return 0;
 }
 

@@ -18,8 +18,6 @@
 
 #define SPEC_TYPE "llmpool.spec"
 
-static const char infos_key = 'N'; /* registry: model's uid -> its info */
-
 /* ---- specs ------------------------------------------------------------- */
 
 void free_spec(void *user, void *spec_pointer) {
@@ -81,20 +79,6 @@ static void free_info(void *user) {
   ModelInfo *info = user;
   value_unref(info->packed);
   free(info);
-}
-
-void push_model_info(lua_State *L, llm_model *model) {
-  const ModelInfo *info = llm_model_user(model);
-  luaL_checkstack(L, LUA_MINSTACK, NULL);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &infos_key);
-  lua_Integer uid = (lua_Integer)info->uid;
-  if (lua_rawgeti(L, -1, uid) == LUA_TNIL && info->packed) {
-    lua_pop(L, 1);
-    value_unpack(L, info->packed);
-    lua_pushvalue(L, -1);
-    lua_rawseti(L, -3, uid);
-  }
-  lua_remove(L, -2);
 }
 
 /* ---- options ----------------------------------------------------------- */
@@ -236,10 +220,7 @@ static ModelInfo *new_info(lua_State *L, int index, bool bound) {
   read.timeout_ns = duration_field(L, index, "timeout", LLM_FOREVER);
   read.on_lend = has_field(L, index, "on_lend");
   read.on_return = has_field(L, index, "on_return");
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &infos_key);
-  lua_pushvalue(L, index);
-  lua_rawseti(L, -2, (lua_Integer)read.uid);
-  lua_pop(L, 1);
+  keep_info(L, &read, index);
   read.packed = bound ? NULL : pack(L, index, "option");
   ModelInfo *info = malloc(sizeof *info);
   if (info == NULL) {
@@ -249,13 +230,6 @@ static ModelInfo *new_info(lua_State *L, int index, bool bound) {
   }
   *info = read;
   return info;
-}
-
-static void forget_info(lua_State *L, uint64_t uid) {
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &infos_key);
-  lua_pushnil(L);
-  lua_rawseti(L, -2, (lua_Integer)uid);
-  lua_pop(L, 1);
 }
 
 static int raise_exists(lua_State *L, const char *name) {
@@ -294,13 +268,16 @@ static int f_register(lua_State *L) {
                          .stepped = true,
                          .has_check = has_check};
   clients->taken = clients->count; /* the core owns them from here on */
+  llm_model *model;
   llm_err err =
       llm_pool_register(pool->pool, name, clients->list, clients->count,
-                        &options, &factory, NULL, NULL);
+                        &options, &factory, &model, NULL);
   if (err != LLM_OK) {
     forget_info(L, uid);
     return raise_refused(L, err, name);
   }
+  keep_registered(L, model);
+  llm_model_unref(model);
   pool->bound = pool->bound || bound;
   return 0;
 }
@@ -425,6 +402,7 @@ static int m_unregister_model(lua_State *L) {
   LuaPool *pool = check_pool(L, 1);
   llm_model *model = check_model(L, pool, 2);
   llm_pool_unregister(pool->pool, llm_model_name(model));
+  pool_models_left(L, pool, 1);
   return 0;
 }
 
@@ -493,8 +471,6 @@ void register_open(lua_State *L, Binding *b) {
                                      {"limit", m_limit},
                                      {NULL, NULL}};
   static const luaL_Reg spec_metamethods[] = {{"__gc", spec_gc}, {NULL, NULL}};
-  lua_newtable(L);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &infos_key);
   new_type(L, b, SPEC_TYPE, NULL, spec_metamethods);
   lua_pop(L, 2);
   set_functions(L, b, functions);

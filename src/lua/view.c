@@ -34,6 +34,20 @@ static ModelView *push_known(lua_State *L, int index, int name) {
   return NULL;
 }
 
+/* Models that were unregistered: nobody asks for them by their names again. */
+static void forget_closed(lua_State *L, int index) {
+  lua_getiuservalue(L, index, VIEW_MODELS);
+  for (lua_pushnil(L); lua_next(L, -2);) {
+    const ModelView *known = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    if (!llm_model_is_closed(known->model)) continue;
+    lua_pushvalue(L, -1);
+    lua_pushnil(L);
+    lua_rawset(L, -4);
+  }
+  lua_pop(L, 1);
+}
+
 ModelView *push_view_of(lua_State *L, int index, View *view, int name) {
   ModelView *known = push_known(L, index, name);
   if (known) return known;
@@ -45,6 +59,7 @@ ModelView *push_view_of(lua_State *L, int index, View *view, int name) {
     push_unknown_model(L, view->pool, name);
     lua_error(L);
   }
+  forget_closed(L, index);
   lua_getiuservalue(L, index, VIEW_MODELS);
   lua_pushvalue(L, name);
   lua_pushvalue(L, -3);
