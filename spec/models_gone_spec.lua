@@ -8,6 +8,8 @@ local ledger = require "spec.support.ledger"
 -- Sanitizers keep what was freed, for a while or for good.
 local is_watched = (os.getenv "LLMPOOL_BUILD" or ""):find("[at]san") ~= nil
 
+local ROUNDS = is_watched and 2000 or 10000
+
 local function resident_kb()
   local file = io.open "/proc/self/statm"
   if file == nil then return 0 end
@@ -66,7 +68,7 @@ describe("models that come and go", function()
           pool:unregister_model(name)
         end
       end
-      is_bounded(growth(10000, round))
+      is_bounded(growth(ROUNDS, round))
       assert.same({ closed = true }, kinds)
       ledger.settled(pool)
     end)
@@ -78,7 +80,7 @@ describe("models that come and go", function()
       local router = llmpool.router {
         pool = pool, policy = function(request) return { request } end,
       }
-      is_bounded(growth(1500, function(i)
+      is_bounded(growth(ROUNDS // 8, function(i)
         local name = "tenant-" .. i % 40
         pool:register_model(name, { llmpool.simulated { id = "key" } })
         router:generate(name)

@@ -109,3 +109,38 @@ const llm_breaker three = {.failures = 3,
 void fail_times(int times) {
   for (int i = 0; i < times; i++) request("c1", LLM_OUTCOME_FAILURE);
 }
+
+/* ---- short words for asks ---------------------------------------------- */
+
+llm_step ask_without_c1(asker *a) {
+  static const char *const c1[] = {"c1"};
+  return ask_as(a, rig.model,
+                &(llm_ask){.deadline_ns = in(60 * SECOND),
+                           .exclude = c1,
+                           .n_exclude = 1});
+}
+
+llm_step ask_for_id(asker *a, const char *id) {
+  static const char *const ids[] = {"c1", "c2", "c3", "c4"}; /* a wait's too */
+  return ask_as(a, rig.model,
+                &(llm_ask){.deadline_ns = in(60 * SECOND),
+                           .prefer = &ids[id[1] - '1'],
+                           .n_prefer = 1});
+}
+
+void take(asker *a, const char *id) {
+  assert_int_equal(ask_for_id(a, id), LLM_READY);
+  assert_held(a, id);
+}
+
+/* c1 to cn without instances, one creation at a time, by steps. */
+void register_vacant(int n) {
+  const llm_limits none[4] = {{0}};
+  rig.factory.stepped = true;
+  rig.options.max_creates = 1;
+  register_with(n, none);
+}
+
+llm_step created(asker *a) {
+  return llm_lease_done(&a->lease, LLM_OK, rig_instance(), NULL, NULL);
+}

@@ -27,6 +27,16 @@ void request(const char *id, int kind);
 void fail_times(int times); /* of c1 */
 void assert_refused(llm_err err, int64_t retry_at_ns);
 
+/* Waits of a minute: for another client than c1; rather for the client `id`,
+** "c1" to "c4"; and for that one, which must be free. */
+llm_step ask_without_c1(asker *a);
+llm_step ask_for_id(asker *a, const char *id);
+void take(asker *a, const char *id);
+/* c1 to cn without instances, one creation at a time, by steps; and the end of
+** such a creation. */
+void register_vacant(int n);
+llm_step created(asker *a);
+
 /* An ask for two models. */
 typedef struct chooser {
   struct llm_group group; /* first: the wake of a node leads here */

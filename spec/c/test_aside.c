@@ -25,13 +25,6 @@ static llm_step ask_without(asker *a, const char *const *ids, uint32_t n,
 
 static void two(void) { register_two((llm_limits){0}, (llm_limits){0}); }
 
-static void take(asker *a, const char *id) {
-  const char *const ids[] = {id};
-  llm_ask how = {.prefer = ids, .n_prefer = 1};
-  assert_int_equal(ask_as(a, rig.model, &how), LLM_READY);
-  assert_held(a, id);
-}
-
 static void test_another_one_is_taken(void **state) {
   (void)state;
   two();

@@ -296,6 +296,24 @@ llm_step llm_lease_create(llm_lease *lease) {
 
 /* ---- the create slot --------------------------------------------------- */
 
+/*
+** Who waits for a slot has a permit and a place in the slots' line, and would
+** rather have a client that comes back meanwhile: that one is put into the idle
+** list, and the first in line whom it suits is nudged. It is not kept for it:
+** from when the lock of the return is left until the nudged one looks, which
+** takes a wake-up, whoever comes with a permit (one is free: the return's) may
+** take it, though it came later. The nudged one then goes back to where it
+** stood. So at worst later callers get every client that comes back, and it
+** creates its own when the slots before it have ended: no later than it would
+** without any return, and within its own deadline. Those who wait for a slot
+** never overtake each other.
+**
+** To hand it over, as to those aside, the line would have to be under the
+** model's lock, beside the one that counts the slots: two locks at a time, or a
+** second kind of semaphore, for an order that shows only where both a slot is
+** short and a permit is free.
+*/
+
 /* A lease that prefers would rather create what it prefers. */
 static bool may_take(const llm_waiter *waiter, const void *key) {
   const llm_lease *lease = (const llm_lease *)(const void *)waiter;

@@ -11,7 +11,9 @@
 ** nor an event loop, and never calls anything that may wait, except in the two
 ** functions that say so (llm_acquire, llm_pool_drain).
 **
-** Every function may be called from any thread unless it says otherwise.
+** Every function may be called from any thread unless it says otherwise. After
+** a fork the child may use no pool of its parent: its locks may be held by
+** threads that the child has not, and its leases are the parent's.
 ** Times are nanoseconds on the pool's clock; durations are nanoseconds.
 */
 #ifndef LLMPOOL_H
