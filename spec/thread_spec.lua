@@ -283,6 +283,25 @@ describe("a pool of llmpool.open", function()
     end)
   end
 
+  it("gives back what it holds when it ends, and when it dies", function()
+    local pool = llmpool.open "thread_spec holds"
+    pool:register_model("m", { llmpool.simulated { id = "a" } })
+    for _, how in ipairs { "ends", "dies", "closes" } do
+      local held = thread(function(shared, way)
+        KEPT = way ~= "closes" and shared:acquire "m" -- luacheck: ignore
+          or setmetatable({}, { __gc = function()
+               KEPT = shared:acquire "m" -- luacheck: ignore
+             end })
+        if way == "dies" then error "dies" end
+      end, pool, how)
+      assert.equal(how ~= "dies", (pcall(held.join, held)))
+      assert.equal("a", pool:get_client("m", function(c) return c.id end,
+                                        { timeout = 9 }))
+    end
+    ledger.settled(pool)
+    pool:close()
+  end)
+
   it("runs hooks without upvalues in whatever thread lends", function()
     local pool = llmpool.open "thread_spec hooks"
     pool:register_model("m", { llmpool.simulated { id = "a" } }, {

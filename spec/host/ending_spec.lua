@@ -53,6 +53,14 @@ local rows = {
   { "a method that was meant, in main", [[
     pool:get_client("m", function(client) client:genrate "q" end)]], "", 1,
     "method 'genrate'%); did you mean 'generate'%?\nstack traceback:\n" },
+  { "a finalizer that uses the pool while the state closes", [[
+    LAST = setmetatable({}, { __gc = function()
+      local client <close> = pool:acquire "m"
+      print((client:generate "q"), client.id)
+      pool:register_model("n", { { id = "b", generate = print } })
+      pool:close()
+    end })
+    os.exit(0, true)]], "aq\ta\n", 0, "^$" },
   { "a failure that is joined is nobody else's", [[
     print(llmpool.spawn(error, "x", 0):pjoin())]], "false\tx\n", 0, "^$" },
   { "a cancelled task is no failure", [[

@@ -246,6 +246,8 @@ void guard_disown(Guard *guard);
 /* Visits every guard there is, also those without a lease. */
 void guards_visit(const Binding *binding,
                   void (*visit)(const Guard *guard, void *ud), void *ud);
+/* The state closes: ends the leases that are still out. */
+void guards_end(lua_State *L, Binding *binding);
 /* A task has ended without coming back to where it would free its guards. */
 void guard_reclaim(Worker *worker, Task *task);
 void guard_wake(llm_waiter *waiter);

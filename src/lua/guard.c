@@ -214,6 +214,18 @@ void guard_end(lua_State *L, Binding *b, Guard *guard) {
   guard_free(b, guard);
 }
 
+/* What a finalizer acquires while the state closes has no finalizer any more:
+** the holder was made too late. */
+void guards_end(lua_State *L, Binding *b) {
+  for (GuardBlock *block = b->blocks; block; block = block->older)
+    for (int i = 0; i < BLOCK; i++) {
+      Guard *guard = &block->guards[i];
+      if (guard->is_owned || !llm_lease_is_held(&guard->lease)) continue;
+      llm_lease_leaked(&guard->lease);
+      guard_end(L, b, guard);
+    }
+}
+
 void guard_reclaim(Worker *worker, Task *task) {
   while (task->leases) guard_end(worker->L, worker->pools, task->leases);
 }

@@ -103,6 +103,7 @@ static int f_framed(lua_State *L) {
 
 static int binding_gc(lua_State *L) {
   Binding *b = lua_touserdata(L, 1);
+  guards_end(L, b);
   simulate_free(b);
   return 0;
 }
