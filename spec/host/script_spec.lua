@@ -21,6 +21,11 @@ local function sorted(t)
 end
 ]]
 
+-- A function that calls itself with many locals: the stack is as large, and has
+-- few frames.
+local OVERFLOWS = "(function() local function f() local " .. ("x, "):rep(190) ..
+  "x return f() + 1 end return f end)()"
+
 local rows = {
   -- where a script comes from
   { "standard input", args = "", stdin = "print(10)\nprint(2)\n" },
@@ -145,11 +150,9 @@ local rows = {
     local function f(n) if n == 0 then error "no" end return f(n - 1) + 1 end
     f(300)]]),
   script("a stack overflow that is caught", [[
-    local function f() return f() + 1 end
-    local ok, message = pcall(f)
+    local ok, message = pcall(]] .. OVERFLOWS .. [[)
     print(ok, #message)]]),
-  script("a stack overflow", "local function f() return f() + 1 end f()",
-         { slow = true }), -- lua takes long to count the levels
+  script("a stack overflow", "(" .. OVERFLOWS .. ")()"),
   script("a stack overflow in C", [[
     local s = string.rep("(", 300) .. "1" .. string.rep(")", 300)
     print(load("return " .. s))

@@ -6,6 +6,18 @@ local llmpool = require "llmpool"
 local mock = require "spec.support.mock"
 
 local SOON = 0.05
+local TRIES = 5 -- a machine that is busy may be late, but not every time
+
+-- Fails unless the attempt takes less than that, by its own account.
+local function soon(attempt)
+  local took
+  for _ = 1, TRIES do
+    mock.clear()
+    took = attempt()
+    if took < SOON then return end
+  end
+  error(("took %.3f s, for the %dth time"):format(took, TRIES), 2)
+end
 
 local function pool_of(name, options)
   options = options or {}
@@ -55,14 +67,14 @@ for _, name in ipairs { "openai", "anthropic", "gemini" } do
           or script.stall_at
         if fits then
           it(("%s, %s, closes its socket at once"):format(what, how), function()
-            local pool = pool_of(name)
-            mock.next(script, { text = "next" })
-            local at, took = cancelled(ask, pool, 0.03)
-            local closed = mock.closed_at()
-            assert.is_true(closed - at < SOON,
-              ("closed after %.3f s"):format(closed - at))
-            assert.is_true(took < SOON)
-            assert.equal("next", ask(pool))
+            soon(function()
+              local pool = pool_of(name)
+              mock.next(script, { text = "next" })
+              local at, took = cancelled(ask, pool, 0.03)
+              local closed = mock.closed_at() - at
+              assert.equal("next", ask(pool))
+              return math.max(took, closed)
+            end)
           end)
         end
       end
@@ -83,23 +95,26 @@ for _, name in ipairs { "openai", "anthropic", "gemini" } do
     end)
 
     it("that cannot connect gives up at once", function()
-      local port = mock.control({ silent = true }).silent
-      local pool = pool_of(name, { base_url = "http://127.0.0.1:" .. port })
       for _, ask in ipairs { whole, streamed } do
-        local _, took = cancelled(ask, pool, 0.03)
-        assert.is_true(took < SOON)
+        soon(function()
+          local port = mock.control({ silent = true }).silent
+          local pool = pool_of(name, { base_url = "http://127.0.0.1:" .. port })
+          return (select(2, cancelled(ask, pool, 0.03)))
+        end)
       end
     end)
 
     it("by a timeout of llmpool's closes its socket too", function()
-      local pool = pool_of(name)
-      mock.next { wait_first = 30 }
-      local ok, err = pcall(llmpool.timeout, 0.03, streamed, pool)
-      local at = llmpool.now()
-      assert.is_false(ok)
-      assert.equal("timeout", err.kind)
-      assert.is_true(mock.closed_at() - at < SOON)
-      ledger.settled(pool)
+      soon(function()
+        local pool = pool_of(name)
+        mock.next { wait_first = 30 }
+        local ok, err = pcall(llmpool.timeout, 0.03, streamed, pool)
+        local at = llmpool.now()
+        assert.is_false(ok)
+        assert.equal("timeout", err.kind)
+        ledger.settled(pool)
+        return mock.closed_at() - at
+      end)
     end)
   end)
 end
@@ -108,11 +123,13 @@ describe("a stream that is not read to its end", function()
   before_each(function() mock.clear() end)
 
   local function closes(finish)
-    local pool = pool_of "openai"
-    mock.next { text = "a b c d", wait_piece = 30 }
-    local at = finish(pool) or llmpool.now()
-    assert.is_true(mock.closed_at() - at < SOON)
-    ledger.settled(pool)
+    soon(function()
+      local pool = pool_of "openai"
+      mock.next { text = "a b c d", wait_piece = 30 }
+      local at = finish(pool) or llmpool.now()
+      ledger.settled(pool)
+      return mock.closed_at() - at
+    end)
   end
 
   it("closes its socket when it is closed", function()
