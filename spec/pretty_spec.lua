@@ -30,6 +30,18 @@ describe("pretty", function()
     assert.same("{ [2] = 1, [4] = 1 }", (pretty { [4] = 1, [2] = 1 }))
   end)
 
+  it("has the first keys of very many, and soon", function()
+    local t = {}
+    for i = 1, 200000 do t["k" .. i] = i end
+    t[print], t[{}] = 1, 2
+    local begun = os.clock()
+    local text = pretty(t, { items = 3 })
+    assert.same("{ k1 = 1, k10 = 10, k100 = 100, ... 199999 more }", text)
+    assert.is_true(os.clock() - begun < 1)
+    assert.matches("^{ %[1%.5%] = 1, ", (pretty({ [1.5] = 1, [print] = 2,
+      [setmetatable({}, { __tostring = error })] = 3 })))
+  end)
+
   it("breaks what does not fit", function()
     assert.same(lines("{", "  a = 1,", "  b = {", '    c = "xxxxxxxxxx",',
                       "    d = 2", "  }", "}"),

@@ -132,11 +132,34 @@ local function key_less(a, b)
   local ta, tb = type(a), type(b)
   if ta ~= tb then return (RANK[ta] or 4) < (RANK[tb] or 4) end
   if RANK[ta] and ta ~= "boolean" then return a < b end
-  return tostring(a) < tostring(b)
+  return described(a) < described(b)
 end
 
--- How long the list in front is, and the other keys in order.
-local function keys_of(t)
+-- The first `most` keys in order: of a million, nobody waits for all to be
+-- sorted.
+local function first_of(keys, most)
+  local best = {}
+  for _, key in ipairs(keys) do
+    if #best < most or key_less(key, best[most]) then
+      local low, high = 1, #best + 1
+      while low < high do
+        local middle = (low + high) // 2
+        if key_less(key, best[middle]) then
+          high = middle
+        else
+          low = middle + 1
+        end
+      end
+      table.insert(best, low, key)
+      best[most + 1] = nil
+    end
+  end
+  return best
+end
+
+-- How long the list in front is; the other keys, the first `most` at least, in
+-- order; how many they are.
+local function keys_of(t, most)
   local n, keys = 0, {}
   while rawget(t, n + 1) ~= nil do n = n + 1 end
   for key in next, t do
@@ -144,8 +167,11 @@ local function keys_of(t)
       keys[#keys + 1] = key
     end
   end
+  if most > 0 and #keys > 16 * most then
+    return n, first_of(keys, most), #keys
+  end
   pcall(table.sort, keys, key_less)
-  return n, keys
+  return n, keys, #keys
 end
 
 local function key_text(state, key)
@@ -176,8 +202,8 @@ end
 -- The entries as { text, width, has lines, is of the list }, at most
 -- state.items of them; the last one says how many there are besides.
 local function entries_of(state, t, path, indent)
-  local entries, n, keys = {}, keys_of(t)
-  local all = n + #keys
+  local n, keys, others = keys_of(t, state.items)
+  local entries, all = {}, n + others
   for i = 1, math.min(all, state.items) do
     local key = i <= n and i or keys[i - n]
     local prefix = i <= n and "" or key_text(state, key) .. " = "

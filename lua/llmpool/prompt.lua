@@ -14,11 +14,8 @@ local history = require "llmpool.prompt.history"
 local inspect = require "llmpool.inspect"
 local llmpool = require "llmpool"
 local locals = require "llmpool.prompt.locals"
-local plain = require "llmpool.plain"
-local poolview = require "llmpool.poolview"
-local pretty = require "llmpool.pretty"
 local report = require "llmpool.prompt.report"
-local secrets = require "llmpool.secrets"
+local show = require "llmpool.prompt.show"
 local terminal = require "llmpool.terminal"
 
 local prompt = {}
@@ -64,50 +61,6 @@ local function read_more(text)
 end
 
 -- ---- showing ---------------------------------------------------------------
-
-local function is_pool(value)
-  local metatable = debug.getmetatable(value)
-  return type(metatable) == "table"
-    and rawget(metatable, "__name") == "llmpool.pool"
-end
-
-local function shown(text) return plain.text(secrets.masked(text)) end
-
--- What an object says of itself, be it of many lines: an explanation, say.
-local function own_words(value)
-  local metatable = debug.getmetatable(value)
-  if type(value) ~= "table" or type(metatable) ~= "table"
-    or not rawget(metatable, "__tostring")
-    or rawget(metatable, "__name") == "llmpool.error" then
-    return nil
-  end
-  local ok, text = pcall(tostring, value)
-  return ok and shown(text) or nil
-end
-
--- The text of a value and whether it was cut. A string is shown as it is, as
--- lua does: it is an answer, more often than not.
-local function value_text(value)
-  local options = screen()
-  if type(value) == "string" then return shown(value), false end
-  local words = own_words(value)
-  if words then return words, false end
-  if is_pool(value) then return poolview.text(value, options), false end
-  return pretty.text(value, options)
-end
-
-local function show(results)
-  local texts, has_lines, is_cut = {}, false, false
-  for i = 1, results.n do
-    local text, cut = value_text(results[i])
-    texts[i] = text
-    has_lines = has_lines or text:find "\n" ~= nil
-    is_cut = is_cut or cut
-  end
-  io.stdout:write(table.concat(texts, has_lines and "\n" or "\t"), "\n")
-  if is_cut then io.stdout:write "-- more() shows all of it\n" end
-  io.stdout:flush()
-end
 
 local function remember_value(value)
   before_last, last = last, value
@@ -186,7 +139,7 @@ local function show_value(line, results)
   if not results or results.n == 0 then return end
   remember_value(results[1])
   if line.quiet then return end
-  show(results)
+  show.values(results, screen())
   local name = line.text:match "^%s*([%w_]+)%s*$"
   local lost = results[1] == nil and locals.lost(name)
   if lost then show_hint(lost) end

@@ -74,6 +74,21 @@ describe("pages on a terminal", function()
     narrow:prompt()
   end)
 
+  it("turn within a line that is longer than they are", function()
+    terminal:line "s = ('long '):rep(20000)"
+    terminal:prompt()
+    terminal:clear()
+    terminal:line "more(s)"
+    local screen = terminal:await_last(MORE)
+    assert.same(24, select(2, screen:gsub("[^\n]+", "")))
+    terminal:press "q"
+    terminal:prompt()
+    assert.matches("long\n%.%.%. %(100000 bytes%)\n%-%- more%(%) shows all",
+                   terminal:answer "s")
+    assert.matches("long l%.%.%. %(100000 bytes%)",
+                   (terminal:answer("error(s, 0)"):gsub("\n", "")))
+  end)
+
   it("are not torn by what tasks write", function()
     terminal:line(BUSY .. "more(o)")
     terminal:await_last(MORE)

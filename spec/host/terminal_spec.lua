@@ -113,6 +113,14 @@ describe("the prompt on a terminal", function()
     terminal:prompt()
   end)
 
+  it("has what is typed right behind a Ctrl-C in the next line", function()
+    for i = 1, 3 do
+      terminal:run(([[send-keys -l abc \; send-keys C-c \; send-keys -l ]] ..
+        [['%d + 1' \; send-keys Enter]]):format(i))
+      terminal:await(("> %d + 1\n%d\n>"):format(i, i + 1))
+    end
+  end)
+
   it("cancels a line that waits, and says what it did", function()
     terminal:line "llmpool.sleep(1000)"
     terminal:await_last "> llmpool.sleep(1000)"
@@ -145,17 +153,21 @@ describe("the prompt on a terminal", function()
     terminal:press "C-c"
     terminal:await "interrupted!"
     terminal:prompt()
-    terminal:line "while true do pcall(function() while true do end end) end"
-    terminal:await "pcall(function() while true do end end) end"
-    local polls = 0
-    terminal:until_screen(function(screen)
-      if screen:match "[^\n]*$" == ">" then return true end
-      if polls % 20 == 0 then terminal:press "C-c" end -- not for the next line
-      polls = polls + 1
-    end, "the loop to end")
+    -- each Ctrl-C is seen to have come before the next is pressed
+    answer("n = 0 function spin() n = n + 1 print('runs ' .. n) " ..
+           "while true do end end")
+    terminal:line "while n < 9 do pcall(spin) end -- resists"
+    terminal:await_last "runs 1"
+    terminal:press "C-c"
+    terminal:await "runs 2"
+    terminal:press "C-c" -- nobody swallows the second
+    terminal:await "interrupted!"
+    terminal:prompt()
+    assert.same("2", answer "n")
     terminal:line "coroutine.wrap(function() print 'c' while true do end end)()"
     terminal:await_last "c"
     terminal:press "C-c"
+    terminal:await "interrupted!"
     terminal:prompt()
     assert.same("2", answer "1 + 1")
   end)

@@ -17,6 +17,10 @@ describe("a syntax error", function()
     assert.same("local x = 1 end\n            ^", caret "local x = 1 end")
   end)
 
+  it("of a string without an end is under its beginning", function()
+    assert.same('print("abc\n      ^', caret 'print("abc\nx')
+  end)
+
   it("is looked for in its own line", function()
     assert.same("  y = = 2\n      ^", caret "x = 1\n  y = = 2\nz = 3")
     assert.same("x = 'ä' = 1\n        ^", caret "x = 'ä' = 1")

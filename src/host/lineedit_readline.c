@@ -155,6 +155,13 @@ static void start(const char *prompt) {
   installed = true;
 }
 
+/* One that is blocked ends the taking of keys: they were typed behind it. */
+static bool sigint_waits(void) {
+  sigset_t pending;
+  sigpending(&pending);
+  return sigismember(&pending, SIGINT);
+}
+
 static LineEditStatus feed(const char **line, size_t *length) {
   struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
   sigset_t waiting; /* whoever has blocked SIGINT gets it here */
@@ -163,7 +170,8 @@ static LineEditStatus feed(const char **line, size_t *length) {
   if (ppoll(&input, 1, NULL, &waiting) < 0) return status; /* a signal */
   do {
     rl_callback_read_char();
-  } while (status == LINEEDIT_MORE && poll(&input, 1, 0) > 0);
+  } while (status == LINEEDIT_MORE && !sigint_waits() &&
+           poll(&input, 1, 0) > 0);
   if (status == LINEEDIT_LINE) {
     *line = taken;
     *length = strlen(taken);

@@ -20,6 +20,7 @@
 
 #include <lauxlib.h>
 
+#include "../runtime/interrupt.h"
 #include "../runtime/loop.h"
 #include "../runtime/runtime.h"
 #include "../runtime/scheduler.h"
@@ -66,11 +67,26 @@ static const LineEdit *choose_editor(void) {
 
 /* ---- the loop's callbacks ---------------------------------------------- */
 
+/* What is typed behind a Ctrl-C is for the next line. The terminal has thrown
+** away what was typed before it, and the signal has been sent: so the keys are
+** left where they are until it has had its effect. */
+static LineEditStatus feed(void) {
+  sigset_t sigint, before;
+  sigemptyset(&sigint);
+  sigaddset(&sigint, SIGINT);
+  sigprocmask(SIG_BLOCK, &sigint, &before);
+  LineEditStatus status = T.status;
+  if (!interrupt_is_pending(T.worker))
+    status = T.editor->feed(&T.line, &T.length);
+  sigprocmask(SIG_SETMASK, &before, NULL);
+  return status;
+}
+
 static void on_input(uv_poll_t *handle, int status, int events) {
   (void)handle;
   (void)status;
   (void)events;
-  if (T.mode == LINE) T.status = T.editor->feed(&T.line, &T.length);
+  if (T.mode == LINE) T.status = feed();
   if (T.mode == KEY || T.status != LINEEDIT_MORE) {
     uv_poll_stop(&T.input);
     task_ready(T.task);

@@ -8,6 +8,7 @@ local members = require "llmpool.members"
 local pager = require "llmpool.prompt.pager"
 local poolview = require "llmpool.poolview"
 local pretty = require "llmpool.pretty"
+local show = require "llmpool.prompt.show"
 local terminal = require "llmpool.terminal"
 
 local commands = {}
@@ -124,6 +125,9 @@ function commands.globals(session)
     local value, options = session.last(), nil
     if select("#", ...) > 0 then value, options = ... end
     local screen = session.screen()
+    if type(value) == "string" and not options then
+      return pager.show(show.text(value))
+    end
     pager.show((pretty.text(value, {
       depth = options and options.depth or 100,
       items = options and options.items or 10000,

@@ -18,10 +18,31 @@ local function rows_of(line, columns)
   return math.max(1, (width + columns - 1) // columns)
 end
 
-local function lines_of(text)
+-- Adds a line, in parts where it is longer than the terminal: each is a row.
+local function add_rows(lines, line, columns)
+  if rows_of(line, columns) == 1 then
+    lines[#lines + 1] = line
+    return
+  end
+  local width, from, i = 0, 1, 1
+  while i <= #line do
+    local colour = line:match("^\27%[[%d;]*m()", i)
+    local next_i = colour or line:match("^[^\128-\191][\128-\191]*()", i)
+      or i + 1
+    local more = colour and 0 or pretty.width_of(line:sub(i, next_i - 1))
+    if width + more > columns then
+      lines[#lines + 1] = line:sub(from, i - 1)
+      width, from = 0, i
+    end
+    width, i = width + more, next_i
+  end
+  lines[#lines + 1] = line:sub(from)
+end
+
+local function lines_of(text, columns)
   local lines = {}
   for line in (text:gsub("\n$", "") .. "\n"):gmatch "(.-)\n" do
-    lines[#lines + 1] = line
+    add_rows(lines, line, columns)
   end
   return lines
 end
@@ -95,9 +116,9 @@ end
 
 --- Shows a text; waits for keys where it does not fit.
 function pager.show(text)
-  local lines = lines_of(text)
   if terminal.is_there() and not terminal.is_read() then
     local columns, rows = terminal.size()
+    local lines = lines_of(text, columns)
     local last = end_of_page(lines, 1, columns, rows - 1)
     if last < #lines then
       page(lines)

@@ -51,8 +51,9 @@ function report.caret(text, message)
       (" "):rep(pretty.width_of(line)))
   end
   number = tonumber(number)
-  local column = column_of(text, number, token)
   local line = line_of(text, number)
+  local column = column_of(text, number, token)
+    or line and line:find(token, 1, true)
   if not column then return nil end
   return ("%s\n%s^"):format(line,
     (" "):rep(pretty.width_of(line:sub(1, column - 1))))
@@ -80,7 +81,15 @@ end
 
 -- ---- the whole -------------------------------------------------------------
 
-local function shown(text) return plain.text(secrets.masked(text)) end
+local MOST_BYTES = 4096 -- of a message
+
+local function shown(text)
+  if #text > MOST_BYTES then
+    local last = utf8.offset(text, 0, MOST_BYTES + 1) or MOST_BYTES + 1
+    text = ("%s... (%d bytes)"):format(text:sub(1, last - 1), #text)
+  end
+  return plain.text(secrets.masked(text))
+end
 
 local function words_of(err)
   if type(err) == "string" then return shown(err) end
