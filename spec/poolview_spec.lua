@@ -55,6 +55,16 @@ describe("a pool's table", function()
     assert.same("m", client.model)
   end)
 
+  it("says how many have waited in vain", function()
+    local pool = llmpool.new()
+    pool:register_model("m", { llmpool.simulated { id = "a" } })
+    local client <close> = pool:acquire "m"
+    assert.matches("1 lent, 0 served\n", poolview.text(pool))
+    assert.is_nil((pool:acquire("m", { timeout = 0 })))
+    assert.matches("1 lent, 0 served, 1 timed out\n", poolview.text(pool))
+    assert.same("m", client.model)
+  end)
+
   it("is there for a closed pool, and one without models", function()
     local pool = llmpool.new()
     assert.matches("0 models, open", poolview.text(pool))

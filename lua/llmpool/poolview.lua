@@ -154,7 +154,12 @@ local function model_words(stats)
   end
   if stats.paused then words[#words + 1] = "paused" end
   words[#words + 1] = ("%d served"):format(stats.returned)
-  if stats.wait and stats.wait.count > 0 and stats.wait.p95 then
+  for _, trouble in ipairs { { "timeouts", "timed out" },
+                             { "queue_full", "refused" } } do
+    local count, what = stats[trouble[1]] or 0, trouble[2]
+    if count > 0 then words[#words + 1] = ("%d %s"):format(count, what) end
+  end
+  if stats.wait and stats.wait.count > 0 and (stats.wait.p95 or 0) > 0 then
     words[#words + 1] = "wait p95 " .. duration(stats.wait.p95)
   end
   return words

@@ -42,9 +42,12 @@ function secrets.masked(text)
   return text
 end
 
---- Whether a line of Lua sets a secret: api_key = "...", ["api-key"] = ...
+--- Whether a line of Lua has a secret: api_key = "...", ["api-key"] = ...,
+-- llmpool.secret "..."
 function secrets.is_set_in(line)
-  if secrets.is_in(line) then return true end
+  if secrets.is_in(line) or line:find "secret%s*%(?%s*[\"'%[]" then
+    return true
+  end
   for name, rest in line:gmatch "([%a_][%w_%-]*)[\"']?%]?%s*=()" do
     if secrets.is_name(name) and line:find("^%s*[\"'%[]", rest) then
       return true

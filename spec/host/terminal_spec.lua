@@ -113,6 +113,15 @@ describe("the prompt on a terminal", function()
     terminal:prompt()
   end)
 
+  it("gives a statement up at Ctrl-D, and goes on", function()
+    terminal:line "x = ("
+    terminal:await_last ">>"
+    terminal:press "C-d"
+    terminal:await "near <eof>"
+    terminal:prompt()
+    assert.same("2", answer "1 + 1")
+  end)
+
   it("has what is typed right behind a Ctrl-C in the next line", function()
     for i = 1, 3 do
       terminal:run(([[send-keys -l abc \; send-keys C-c \; send-keys -l ]] ..
@@ -327,6 +336,21 @@ describe("the prompt on a terminal", function()
     write(host.top .. "/mymodule.lua", "return {")
     assert.matches("mymodule.lua:1: ", answer "reload 'mymodule'")
     assert.same("4", answer "require 'mymodule'.c")
+  end)
+end)
+
+describe("a session without a locale", function()
+  setup(host.open)
+  teardown(host.close)
+
+  it("knows characters of many bytes, too", function()
+    local terminal <close> = tmux.open { env = "LC_ALL= LC_CTYPE= LANG=" }
+    terminal:prompt()
+    terminal:type "'日本"
+    terminal:await "'日本"
+    terminal:press "BSpace"
+    terminal:line "'"
+    terminal:await "> '日'\n日\n>"
   end)
 end)
 

@@ -55,10 +55,12 @@ describe("the prompt's history", function()
     h.add [[c = llmpool.openai { api_key = "abc" }]]
     h.add " secret line"
     h.add [[f "sk-abcdefghijklmnop"]]
+    h.add [[llmpool.openai { api_key = llmpool.secret "abc" }]]
+    h.add [[llmpool.secret("abc")]]
     h.add [[c = llmpool.openai { api_key_env = "OPENAI_API_KEY" }]]
     assert.same([[c = llmpool.openai { api_key_env = "OPENAI_API_KEY" }]]
                 .. "\n", read(path))
-    assert.same(4, #t.entries) -- this session may have them again
+    assert.same(6, #t.entries) -- this session may have them again
   end)
 
   it("is cut when it gets long", function()

@@ -3,6 +3,7 @@
 -- becomes of the client, the lease back, and no key in what is said.
 
 local faults = require "spec.support.faults"
+local files = require "spec.support.files"
 local llmpool = require "llmpool"
 local raw = require "spec.support.raw"
 
@@ -275,11 +276,16 @@ describe("what stands behind an answer", function()
       local pool = faults.pool { "<body", whole(TEXT) .. rest }
       for _ = 1, 3 do assert.equal("ab", (pool:generate("m", "q"))) end
       faults.check_client(pool)
-      pool = faults.pool { "<body", whole(TEXT), 0.005, rest }
+      local sent = os.tmpname()
+      pool = faults.pool { "<body", whole(TEXT), 0.005, rest,
+                           "!file " .. sent }
       for _ = 1, 3 do
+        os.remove(sent)
         assert.equal("ab", (pool:generate("m", "q")))
-        llmpool.sleep(0.02) -- it comes while the connection is idle
+        -- it comes while the connection is idle
+        repeat llmpool.sleep(0.002) until files.exists(sent)
       end
+      os.remove(sent)
       faults.check_client(pool)
     end
   end)

@@ -11,6 +11,11 @@ function files.read(path)
   return file:read "a"
 end
 
+function files.exists(path)
+  local file = io.open(path, "rb")
+  return file ~= nil and file:close()
+end
+
 function files.write(path, text)
   local file = assert(io.open(path, "wb"))
   file:write(text)

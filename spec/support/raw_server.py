@@ -9,6 +9,7 @@ whose other items are [text, n], n times the text, or one of
     "<rest"   read whatever comes until the other side ends
     "!rst"    reset the connection      "!fin"   end our side of it
     "!hang"   wait until the other side ends
+    "!file PATH"  make the file: what stands before has been sent
 
 A thread a connection; what is left open at the end of a plan takes the next
 request. GET /heads answers with the heads of the requests since the last time.
@@ -78,6 +79,8 @@ class Peer:
             self.body(head)
         elif step in ("<rest", "!hang"):
             self.rest()
+        elif step.startswith("!file "):
+            open(step[6:], "w").close()
         elif step == "!rst":
             self.reset()
             return False

@@ -10,6 +10,7 @@
 #define _GNU_SOURCE /* ppoll */
 #include "lineedit.h"
 
+#include <locale.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -122,11 +123,23 @@ static void take_terminal(int meta) {
   tcsetattr(STDIN_FILENO, TCSADRAIN, &mode);
 }
 
+/* Where the environment names no locale, readline would take each byte for a
+** character: Backspace left half of one. */
+static void know_characters(void) {
+  static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    const char *value = getenv(names[i]);
+    if (value && *value) return;
+  }
+  setlocale(LC_CTYPE, "C.UTF-8");
+}
+
 /* What has to be said once, before the first line. */
 static void set_up(void) {
   static bool done;
   if (done) return;
   done = true;
+  know_characters();
   rl_readline_name = "lua"; /* what inputrc files know it by */
   rl_catch_signals = 0;
   rl_catch_sigwinch = 0;
@@ -148,6 +161,9 @@ static void start(const char *prompt) {
   free(taken);
   taken = NULL;
   status = LINEEDIT_MORE;
+#if RL_READLINE_VERSION >= 0x0802
+  rl_eof_found = 0; /* else a line after a Ctrl-D has an empty one behind it */
+#endif
   set_up();
   /* the size may have changed while a line ran */
   if (rl_readline_state & RL_STATE_INITIALIZED) rl_reset_screen_size();
