@@ -51,6 +51,7 @@ end
 -- terminal: the prompt comes when it has done.
 local function read(prompt_first)
   while terminal.is_read() do llmpool.sleep(0.05) end
+  terminal.begin_line()
   return terminal.read(prompt_text(prompt_first))
 end
 
@@ -69,7 +70,7 @@ local function remember_value(value)
 end
 
 local function complain(text)
-  io.stdout:flush()
+  terminal.begin_line()
   io.stderr:write(text, "\n")
 end
 
@@ -139,6 +140,7 @@ local function show_value(line, results)
   if not results or results.n == 0 then return end
   remember_value(results[1])
   if line.quiet then return end
+  terminal.begin_line()
   show.values(results, screen())
   local name = line.text:match "^%s*([%w_]+)%s*$"
   local lost = results[1] == nil and locals.lost(name)
@@ -255,6 +257,7 @@ function prompt.run(options)
   lines = history.open(terminal, history.path())
   terminal.complete_by(offers)
   io.stdout:setvbuf "line"
+  terminal.watch_flushes()
   terminal.catch_interrupts()
   if options.rc then run_rc() end
   local failures = 0

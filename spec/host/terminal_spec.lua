@@ -113,6 +113,20 @@ describe("the prompt on a terminal", function()
     terminal:prompt()
   end)
 
+  it("begins a line where what was written has no end", function()
+    assert.same("abc", answer "io.write 'abc';")
+    assert.same("abc\n7", answer "io.write 'abc' return 7")
+    assert.same("abc", answer "io.write 'abc' io.flush()")
+    assert.same("abc", answer "io.stdout:write('abc'):flush();")
+    assert.same("abc", answer "io.write 'abc' io.flush() io.write '\\n'")
+    assert.same("abc", answer "io.write 'abc\\n' io.flush()")
+    assert.same("abc\nstdin:1: no", answer "io.write 'abc' error 'no'")
+    terminal:line "io.write 'who? ' return io.read()"
+    terminal:await "who?"
+    terminal:line "me"
+    terminal:await "who? me\nme\n>"
+  end)
+
   it("gives a statement up at Ctrl-D, and goes on", function()
     terminal:line "x = ("
     terminal:await_last ">>"

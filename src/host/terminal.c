@@ -24,6 +24,7 @@
 #include "../runtime/loop.h"
 #include "../runtime/runtime.h"
 #include "../runtime/scheduler.h"
+#include "freshline.h"
 #include "lineedit.h"
 #include "spill.h"
 #include "statefile.h"
@@ -505,6 +506,8 @@ int terminal_module(lua_State *L) {
                                        {"show_held", f_show_held},
                                        {"write", f_write},
                                        {"libraries", f_libraries},
+                                       {"watch_flushes", freshline_watch},
+                                       {"begin_line", freshline_begin},
                                        {"append", statefile_append},
                                        {"files", statefile_list},
                                        {"catch_interrupts", f_catch_interrupts},
