@@ -7,7 +7,6 @@
 -- and modules of ours; at the prompt (hint.everything) whatever it sees.
 
 local annotations = require "llmpool.annotations"
-local embedded = require "llmpool.embedded"
 local members = require "llmpool.members"
 local nearest = require "llmpool.nearest"
 
@@ -54,13 +53,14 @@ end
 
 -- ---- fields ----------------------------------------------------------------
 
-local function is_public(module)
-  for _, name in ipairs(embedded.names()) do
-    if name == module or name == module .. ".init" then
-      return module == "llmpool.policy" or module == "llmpool.scenario"
+-- A module that was taken for a field of llmpool's.
+local function of_module(name)
+  for _, module in ipairs(annotations.modules()) do
+    if module == "llmpool." .. name
+      or module:sub(1, #name + 9) == "llmpool." .. name .. "." then
+      return ('require "llmpool.%s"'):format(name)
     end
   end
-  return module == "llmpool.http" or module == "llmpool.json"
 end
 
 -- The modules that the frame can see, by value: their names.
@@ -101,22 +101,16 @@ local function of_object(name)
 end
 
 local function of_field(name, level)
-  local words
+  local words, is_llmpool
   for module, title in pairs(modules(level + 1)) do
     local near = nearest(name, function_names(module))
-    if near then
-      local candidate = ("'%s.%s'"):format(title:match "[%w_]+$", near)
-      if title == "_G" then candidate = "'" .. near .. "'" end
-      if not words or candidate < words then words = candidate end
-    end
-    if title == "llmpool" then
-      if is_public("llmpool." .. name) then
-        return ('require "llmpool.%s"'):format(name)
-      end
-      words = words or of_object(name)
-    end
+    local candidate = near and ("'%s.%s'"):format(title:match "[%w_]+$", near)
+    if near and title == "_G" then candidate = "'" .. near .. "'" end
+    if near and (not words or candidate < words) then words = candidate end
+    is_llmpool = is_llmpool or title == "llmpool"
   end
-  return words
+  return is_llmpool and of_module(name) or words
+    or is_llmpool and of_object(name) or nil
 end
 
 -- ---- globals ---------------------------------------------------------------

@@ -159,7 +159,8 @@ local function run_line(text)
     locals.note(line.text)
   else
     local caret = report.caret(line.code, line.message)
-    complain(caret and line.message .. "\n" .. caret or line.message)
+    complain(show.text(caret and line.message .. "\n" .. caret
+      or line.message))
   end
 end
 

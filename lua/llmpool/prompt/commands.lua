@@ -6,6 +6,7 @@ local inspect = require "llmpool.inspect"
 local llmpool = require "llmpool"
 local members = require "llmpool.members"
 local pager = require "llmpool.prompt.pager"
+local plain = require "llmpool.plain"
 local poolview = require "llmpool.poolview"
 local pretty = require "llmpool.pretty"
 local show = require "llmpool.prompt.show"
@@ -25,7 +26,7 @@ local TASK_COLUMNS = {
 function commands.doing(task)
   if not task.waits then return task.state end
   if task.waits == "client" and task.model then
-    return "waits for a client of " .. task.model
+    return "waits for a client of " .. plain.line(task.model)
   end
   if task.waits == "I/O" and terminal.is_read() == "key" then
     return "waits for a key"
