@@ -1,7 +1,6 @@
 -- A name that stands for nothing is answered with the one that was meant, where
 -- an object or a module of ours was asked.
 
-local hint = require "llmpool.hint"
 local inspect = require "llmpool.inspect"
 local llmpool = require "llmpool"
 
@@ -58,14 +57,14 @@ describe("the hint", function()
   end)
 
   it("speaks of anything where it is told to", function()
-    hint.everything = true
+    inspect.hints_at_everything = true
     local mine, string = { generate = print, data = 1 }, string
     local method = hint_of(function() mine:genrate() end)
     local field = hint_of(function()
       return string.fomat "x" -- luacheck: ignore
     end)
     local global = hint_of(function() return prnt(1) end) -- luacheck: ignore
-    hint.everything = false
+    inspect.hints_at_everything = false
     assert.same("did you mean 'generate'?", method)
     assert.same("did you mean 'string.format'?", field)
     assert.same("did you mean 'print'?", global)
@@ -81,12 +80,12 @@ describe("the hint", function()
   end)
 
   it("runs nothing of the object's", function()
-    hint.everything = true
+    inspect.hints_at_everything = true
     local function never() error "ran" end
     local odd = setmetatable({ generate = print },
       { __index = function() return nil end, __pairs = never, __len = never })
     local said = hint_of(function() odd:genrate() end)
-    hint.everything = false
+    inspect.hints_at_everything = false
     assert.same("did you mean 'generate'?", said)
   end)
 end)

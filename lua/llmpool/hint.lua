@@ -4,13 +4,17 @@
 -- One idea: it is asked by the message handler of an error that Lua has already
 -- worded, while the frame that failed is still there; so it sees the object in
 -- that frame's registers, and a right call pays nothing. It knows the objects
--- and modules of ours; at the prompt (hint.everything) whatever it sees.
+-- and modules of ours; at the prompt whatever it sees.
 
 local annotations = require "llmpool.annotations"
+local inspect = require "llmpool.inspect"
 local members = require "llmpool.members"
 local nearest = require "llmpool.nearest"
 
-local hint = { everything = false }
+local hint = {}
+
+-- Whether it speaks of what is not ours, too: at the prompt.
+local function at_everything() return inspect.hints_at_everything end
 
 local function is_ours(value)
   local class = members.class(value)
@@ -44,7 +48,7 @@ local function of_method(name, level)
   for i = n, 2, -1 do
     local object = values[i]
     if values[i - 1] == nil and object ~= nil
-      and (hint.everything or is_ours(object)) then
+      and (at_everything() or is_ours(object)) then
       local near = nearest(name, function_names(object))
       if near then return "'" .. near .. "'" end
     end
@@ -68,7 +72,7 @@ local function modules(level)
   local seen, found = {}, {}
   for name, module in next, package.loaded do
     if type(module) == "table" and type(name) == "string"
-      and (hint.everything or name:find "^llmpool%f[%z%.]") then
+      and (at_everything() or name:find "^llmpool%f[%z%.]") then
       seen[module] = name
     end
   end
@@ -116,7 +120,7 @@ end
 -- ---- globals ---------------------------------------------------------------
 
 local function of_global(name)
-  if not hint.everything then return nil end
+  if not at_everything() then return nil end
   local list = {}
   for known in next, _G do list[#list + 1] = known end
   local near = nearest(name, list)

@@ -1,7 +1,9 @@
 -- inspect.lua: who does what at this moment, for those who show it to people.
 -- The looking is done in C; this is the way to it.
 
-local inspect = {}
+local inspect = {
+  hints_at_everything = false, -- hint.lua: also at what is not ours
+}
 
 local native
 

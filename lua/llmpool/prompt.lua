@@ -8,15 +8,16 @@
 
 local chunk = require "llmpool.prompt.chunk"
 local commands = require "llmpool.prompt.commands"
-local complete = require "llmpool.prompt.complete"
-local hint = require "llmpool.hint"
 local history = require "llmpool.prompt.history"
 local inspect = require "llmpool.inspect"
+local lazy = require "llmpool.prompt.lazy"
 local llmpool = require "llmpool"
 local locals = require "llmpool.prompt.locals"
-local report = require "llmpool.prompt.report"
-local show = require "llmpool.prompt.show"
 local terminal = require "llmpool.terminal"
+
+local complete = lazy "llmpool.prompt.complete"
+local report = lazy "llmpool.prompt.report"
+local show = lazy "llmpool.prompt.show"
 
 local prompt = {}
 
@@ -252,7 +253,7 @@ function prompt.run(options)
   inspect.report_by(function(what, err, traceback, known, site)
     return report.failure(what, err, traceback, known, site, screen())
   end)
-  hint.everything = true
+  inspect.hints_at_everything = true
   llmpool.trace_leaks(true) -- so that a pool's table says who holds a client
   set_globals()
   lines = history.open(terminal, history.path())

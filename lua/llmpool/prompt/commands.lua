@@ -1,16 +1,18 @@
 -- commands.lua: the functions that are globals at the prompt: help, more, time,
 -- tasks, run, reload. They print for people and are not there in scripts.
 
-local help = require "llmpool.prompt.help"
 local inspect = require "llmpool.inspect"
+local lazy = require "llmpool.prompt.lazy"
 local llmpool = require "llmpool"
-local members = require "llmpool.members"
-local pager = require "llmpool.prompt.pager"
-local plain = require "llmpool.plain"
-local poolview = require "llmpool.poolview"
-local pretty = require "llmpool.pretty"
-local show = require "llmpool.prompt.show"
 local terminal = require "llmpool.terminal"
+
+local help = lazy "llmpool.prompt.help"
+local members = lazy "llmpool.members"
+local pager = lazy "llmpool.prompt.pager"
+local plain = lazy "llmpool.plain"
+local poolview = lazy "llmpool.poolview"
+local pretty = lazy "llmpool.pretty"
+local show = lazy "llmpool.prompt.show"
 
 local commands = {}
 
