@@ -41,10 +41,11 @@ static inline void bytes_take(Bytes *b, size_t length) {
   if (b->taken == b->length) b->taken = b->length = 0;
 }
 
-/* Empties it, and gives back memory beyond `keep`. */
-static inline void bytes_clear(Bytes *b, size_t keep) {
+/* Empties it, for the next request; memory beyond that much is given back. */
+static inline void bytes_clear(Bytes *b) {
+  enum { KEPT_BYTES = 16 * 1024 };
   b->length = b->taken = 0;
-  if (b->room <= keep) return;
+  if (b->room <= KEPT_BYTES) return;
   free(b->at);
   b->at = NULL;
   b->room = 0;

@@ -369,8 +369,7 @@ static void check_headers(lua_State *L, int index, Lines *lines,
 
 static int mm_headers_gc(lua_State *L) {
   Headers *headers = lua_touserdata(L, 1);
-  free(headers->lines.nodes);
-  free(headers->lines.text.at);
+  lines_free(&headers->lines);
   headers->lines = (Lines){NULL, 0, 0, {NULL, 0, 0, 0}};
   return 0;
 }

@@ -14,7 +14,6 @@
 enum {
   STREAM_BYTES = 16 * 1024, /* more than that waits in the kernel */
   HEAD_BYTES = 64 * 1024,   /* of all headers together */
-  KEPT_BYTES = 16 * 1024,   /* of a buffer, for the next request */
   SPARES = 256,
   TURNED_AWAY = 200 /* so often it comes again */
 };
@@ -155,7 +154,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *data) {
   size_t length = size * count;
   if (t->phase != PHASE_ANSWER) return length; /* a trailer */
   if (t->first == 0) t->first = now(t);
-  if (is_status_line(line, length)) bytes_clear(&t->head, KEPT_BYTES);
+  if (is_status_line(line, length)) bytes_clear(&t->head);
   if (t->head.length + length > HEAD_BYTES) return refuse(t, FAULT_HEADERS);
   if (!bytes_add(&t->head, line, length)) return refuse(t, FAULT_MEMORY);
   bool empty = length <= 2 && (line[0] == '\r' || line[0] == '\n');
@@ -315,8 +314,8 @@ bool transfer_start(Transfer *t) {
 bool transfer_again(Transfer *t) {
   if (t->link) multi_remove(t->multi, t);
   reset(t);
-  bytes_clear(&t->head, KEPT_BYTES);
-  bytes_clear(&t->body, KEPT_BYTES);
+  bytes_clear(&t->head);
+  bytes_clear(&t->body);
   return start(t, now(t));
 }
 
@@ -353,8 +352,7 @@ void transfer_free(Transfer *t) {
   free(t->url);
   free(t->head.at);
   free(t->body.at);
-  free(t->lines.nodes);
-  free(t->lines.text.at);
+  lines_free(&t->lines);
   free(t);
 }
 
@@ -372,8 +370,8 @@ static void give_back(Transfer *t) {
     transfer_free(t);
     return;
   }
-  bytes_clear(&t->head, KEPT_BYTES);
-  bytes_clear(&t->body, KEPT_BYTES);
+  bytes_clear(&t->head);
+  bytes_clear(&t->body);
   t->next = m->spare;
   m->spare = t;
   m->spare_count++;
@@ -424,7 +422,7 @@ void transfer_drain(Transfer *t) {
   t->owner = NULL;
   t->waiter = NULL;
   await(t, false);
-  bytes_clear(&t->body, KEPT_BYTES);
+  bytes_clear(&t->body);
   t->limits.total = after(now(t) - t->started, DRAIN_NS);
   t->limits.connect = t->limits.first = t->limits.idle = FOREVER;
   if (t->limits.max_bytes > SIZE_MAX / 2) t->limits.max_bytes = 64 << 20;
@@ -434,56 +432,4 @@ void transfer_drain(Transfer *t) {
     transfer_end(t);
   else if (paused)
     carry_on(t);
-}
-
-/* ---- the request's lines ----------------------------------------------- */
-
-bool lines_add(Lines *l, const char *name, size_t name_length,
-               const char *value, size_t length) {
-  if (l->count == l->room) {
-    size_t room = l->room ? l->room * 2 : 8;
-    struct curl_slist *nodes = realloc(l->nodes, room * sizeof *nodes);
-    if (nodes == NULL) return false;
-    l->nodes = nodes;
-    l->room = room;
-  }
-  /* where it lies, since the text may still move */
-  l->nodes[l->count].data = (char *)(uintptr_t)l->text.length;
-  if (!bytes_add(&l->text, name, name_length)) return false;
-  /* curl's way to say that a header has no value */
-  bool added = length > 0 ? bytes_add(&l->text, ": ", 2) &&
-                                bytes_add(&l->text, value, length)
-                          : bytes_add(&l->text, value ? ";" : ":", 1);
-  if (!added || !bytes_add(&l->text, "", 1)) return false;
-  l->count++;
-  return true;
-}
-
-bool lines_copy(Lines *to, const Lines *from) {
-  size_t size = from->count * sizeof *from->nodes;
-  lines_clear(to);
-  if (from->count == 0) return true;
-  if (to->room < from->count) {
-    struct curl_slist *nodes = realloc(to->nodes, size);
-    if (nodes == NULL) return false;
-    to->nodes = nodes;
-    to->room = from->count;
-  }
-  if (!bytes_add(&to->text, from->text.at, from->text.length)) return false;
-  memcpy(to->nodes, from->nodes, size);
-  to->count = from->count;
-  return true;
-}
-
-struct curl_slist *lines_list(Lines *l) {
-  for (size_t i = 0; i < l->count; i++) {
-    l->nodes[i].data = l->text.at + (uintptr_t)l->nodes[i].data;
-    l->nodes[i].next = i + 1 < l->count ? &l->nodes[i + 1] : NULL;
-  }
-  return l->count ? l->nodes : NULL;
-}
-
-void lines_clear(Lines *l) {
-  l->count = 0;
-  bytes_clear(&l->text, KEPT_BYTES);
 }

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "bytes.h"
+#include "lines.h"
 #include "multi.h"
 
 typedef enum Phase {
@@ -40,13 +41,6 @@ typedef struct Limits {
   int64_t connect, first, idle, total;
   size_t max_bytes;
 } Limits;
-
-/* The request's lines; curl reads them in place. */
-typedef struct Lines {
-  struct curl_slist *nodes;
-  size_t count, room;
-  Bytes text;
-} Lines;
 
 struct Transfer {
   CURL *easy;
@@ -110,13 +104,5 @@ void transfer_take_body(Transfer *transfer, size_t length);
 const char *redirect_target(const Transfer *transfer);
 /* Asks there. False: no memory. */
 bool transfer_redirect(Transfer *transfer, const char *target);
-/* Adds a line "name: value" to the request. False: no memory. */
-bool lines_add(Lines *lines, const char *name, size_t name_length,
-               const char *value, size_t length);
-/* Makes `to` the same lines, before lines_list. False: no memory. */
-bool lines_copy(Lines *to, const Lines *from);
-/* The list for curl, when all are added. */
-struct curl_slist *lines_list(Lines *lines);
-void lines_clear(Lines *lines);
 
 #endif
