@@ -67,4 +67,21 @@ static inline int json_plain_count(const char *c) {
 
 int luaopen_llmpool_json(lua_State *L);
 
+/* The length of the UTF-8 sequence at `c`, or 0: overlong forms, surrogates
+** and what lies above U+10FFFF are none. */
+static inline int json_sequence_length(const char *text, const char *end) {
+  const unsigned char *c = (const unsigned char *)text;
+  if (c[0] < 0xc2 || c[0] > 0xf4) return c[0] < 0x80;
+  if (end - text < 2 || (c[1] & 0xc0) != 0x80) return 0;
+  if (c[0] < 0xe0) return 2;
+  if (end - text < 3 || (c[2] & 0xc0) != 0x80) return 0;
+  if (c[0] < 0xf0) {
+    if (c[0] == 0xe0 && c[1] < 0xa0) return 0;
+    return c[0] == 0xed && c[1] >= 0xa0 ? 0 : 3;
+  }
+  if (end - text < 4 || (c[3] & 0xc0) != 0x80) return 0;
+  if (c[0] == 0xf0 && c[1] < 0x90) return 0;
+  return c[0] == 0xf4 && c[1] >= 0x90 ? 0 : 4;
+}
+
 #endif

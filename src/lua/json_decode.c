@@ -74,30 +74,6 @@ static void skip_space(Parser *p) {
 
 /* ---- strings ----------------------------------------------------------- */
 
-static bool is_follower(const char *c) {
-  return ((unsigned char)*c & 0xc0) == 0x80;
-}
-
-/* The length of the UTF-8 sequence at `c`, or 0: overlong forms, surrogates
-** and what lies above U+10FFFF are none. */
-static int sequence_length(const char *c, const char *end) {
-  unsigned char first = (unsigned char)c[0];
-  if (first < 0xc2 || first > 0xf4) return first < 0x80;
-  if (end - c < 2 || !is_follower(c + 1)) return 0;
-  unsigned char second = (unsigned char)c[1];
-  if (first < 0xe0) return 2;
-  if (end - c < 3 || !is_follower(c + 2)) return 0;
-  if (first < 0xf0) {
-    if (first == 0xe0 && second < 0xa0) return 0;
-    if (first == 0xed && second >= 0xa0) return 0;
-    return 3;
-  }
-  if (end - c < 4 || !is_follower(c + 3)) return 0;
-  if (first == 0xf0 && second < 0x90) return 0;
-  if (first == 0xf4 && second >= 0x90) return 0;
-  return 4;
-}
-
 static int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
@@ -193,7 +169,7 @@ static const char *l_string_end(Parser *p, bool *escaped) {
     } else if (byte < 0x80) {
       c++;
     } else {
-      int length = sequence_length(c, p->end);
+      int length = json_sequence_length(c, p->end);
       if (length == 0) l_fail(p, c, "bytes that are no UTF-8 in a string");
       c += length;
     }

@@ -209,23 +209,6 @@ static void l_float(Encoder *e, const Frame *up, lua_Number value) {
   if (strpbrk(text, ".e") == NULL) l_put(e, ".0", 2);
 }
 
-static bool is_follower(unsigned char c) { return (c & 0xc0) == 0x80; }
-
-/* As in the decoder, from what Lua's string has: it ends with a zero, which is
-** no follower, so nothing is read beyond it. */
-static int sequence_length(const unsigned char *c) {
-  if (c[0] < 0xc2 || c[0] > 0xf4 || !is_follower(c[1])) return 0;
-  if (c[0] < 0xe0) return 2;
-  if (!is_follower(c[2])) return 0;
-  if (c[0] < 0xf0) {
-    if (c[0] == 0xe0 && c[1] < 0xa0) return 0;
-    return c[0] == 0xed && c[1] >= 0xa0 ? 0 : 3;
-  }
-  if (!is_follower(c[3])) return 0;
-  if (c[0] == 0xf0 && c[1] < 0x90) return 0;
-  return c[0] == 0xf4 && c[1] >= 0x90 ? 0 : 4;
-}
-
 static void l_escape(Encoder *e, unsigned char c) {
   static const char plain[] = "\"\\\b\f\n\r\t", written[] = "\"\\bfnrt";
   char text[8];
@@ -242,27 +225,27 @@ static void l_escape(Encoder *e, unsigned char c) {
 
 static void l_string(Encoder *e, const Frame *up, const char *text,
                      size_t length) {
-  const unsigned char *c = (const unsigned char *)text;
-  const unsigned char *from = c, *end = c + length;
+  const char *c = text, *from = c, *end = c + length;
   l_reserve(e, length + 2);
   l_put_char(e, '"');
   for (;;) {
     for (int plain = 8; plain == 8 && end - c >= 8; c += plain)
-      plain = json_plain_count((const char *)c);
+      plain = json_plain_count(c);
     if (c >= end) break;
-    if (*c >= 0x80) {
-      int n = sequence_length(c);
+    unsigned char byte = (unsigned char)*c;
+    if (byte >= 0x80) {
+      int n = json_sequence_length(c, end);
       if (n == 0) l_refuse(e, up, "cannot encode a string that is no UTF-8");
       c += n;
-    } else if (*c >= 0x20 && *c != '"' && *c != '\\') {
+    } else if (byte >= 0x20 && byte != '"' && byte != '\\') {
       c++;
     } else {
-      l_put(e, (const char *)from, (size_t)(c - from));
-      l_escape(e, *c++);
-      from = c;
+      l_put(e, from, (size_t)(c - from));
+      l_escape(e, byte);
+      from = ++c;
     }
   }
-  l_put(e, (const char *)from, (size_t)(end - from));
+  l_put(e, from, (size_t)(end - from));
   l_put_char(e, '"');
 }
 
