@@ -139,14 +139,6 @@ static inline llm_model *find_hookless(lua_State *L, const LuaPool *pool,
   return NULL;
 }
 
-/* A client's spec: packed for every state, or a value of one state's. */
-typedef struct LuaSpec {
-  Value *packed;
-  lua_State *L; /* main thread of the owner, with ref */
-  int ref;
-  _Atomic uint32_t refs;
-} LuaSpec;
-
 /* Every function of ours has two upvalues: the binding, and a userdata whose
 ** user values are what is reached for often. (A table would do; its fields
 ** take longer to reach.) Those that lend have two more: the shelf of holders,
@@ -358,12 +350,6 @@ int64_t check_seconds(lua_State *L, int argument, int index, const char *name);
 void check_world(lua_State *L, const LuaPool *pool);
 /* A ValueHook: pools go to other states by reference. */
 bool send_pool(lua_State *L, int index, ValueRef *ref, ValueRefusal *refusal);
-
-/* register.c */
-/* A spec from the normalised item {spec = table} or {bound = value} at index. */
-LuaSpec *make_spec(lua_State *L, int index);
-void push_spec(lua_State *L, const LuaSpec *spec);
-void free_spec(void *user, void *spec); /* of the core's factory */
 
 /* the others: each adds its functions to the table on top of the stack */
 void register_open(lua_State *L, Binding *binding);

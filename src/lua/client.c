@@ -8,6 +8,7 @@
 ** when it is first needed and dropped when the place is renewed.
 */
 #include "binding.h"
+#include "spec.h"
 
 #include <string.h>
 

@@ -14,6 +14,7 @@
 ** may fail while a client is held runs inside a protected call.
 */
 #include "binding.h"
+#include "spec.h"
 
 #include <limits.h>
 #include <stdlib.h>

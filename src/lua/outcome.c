@@ -39,8 +39,8 @@ static void check_names(lua_State *L, int index) {
   }
 }
 
-/* A number, 0 or more, or `missing`. */
-static double number_field(lua_State *L, int index, const char *name,
+/* A number, 0 or more, or `missing`; raises. */
+static double check_number(lua_State *L, int index, const char *name,
                            double missing) {
   int type = lua_getfield(L, index, name);
   double value = lua_tonumber(L, -1);
@@ -80,16 +80,16 @@ static void read_outcome(lua_State *L, int index, int64_t now,
   read_kind(L, index, outcome);
   bool failed = outcome->kind == LLM_OUTCOME_FAILURE;
   outcome->is_error = flag_field(L, index, "error", failed);
-  double tokens = number_field(L, index, "tokens", -1);
+  double tokens = check_number(L, index, "tokens", -1);
   outcome->has_tokens = tokens >= 0;
   if (tokens > MOST_TOKENS) tokens = MOST_TOKENS;
   if (outcome->has_tokens) outcome->tokens = (uint64_t)ceil(tokens);
-  outcome->latency_ns = to_ns(number_field(L, index, "latency", 0));
-  outcome->first_ns = to_ns(number_field(L, index, "first", 0));
-  outcome->rest_until_ns = to_ns(number_field(L, index, "rest_until", 0));
-  double rest = number_field(L, index, "rest", -1);
+  outcome->latency_ns = to_ns(check_number(L, index, "latency", 0));
+  outcome->first_ns = to_ns(check_number(L, index, "first", 0));
+  outcome->rest_until_ns = to_ns(check_number(L, index, "rest_until", 0));
+  double rest = check_number(L, index, "rest", -1);
   if (rest > 0) outcome->rest_until_ns = llm_time_after(now, to_ns(rest));
-  outcome->disable_until_ns = to_ns(number_field(L, index, "disable_until", 0));
+  outcome->disable_until_ns = to_ns(check_number(L, index, "disable_until", 0));
   outcome->backs_off = flag_field(L, index, "backoff", false);
   if (lua_getfield(L, index, "reason") != LUA_TNIL &&
       lua_type(L, -1) != LUA_TSTRING)
@@ -129,7 +129,7 @@ static int m_report(lua_State *L) {
 static int m_settle(lua_State *L) {
   Guard *guard = check_client(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
-  double tokens = number_field(L, 2, "tokens", -1);
+  double tokens = check_number(L, 2, "tokens", -1);
   luaL_argcheck(L, tokens >= 0 && tokens <= MOST_TOKENS, 2,
                 "{tokens = n} expected, what the request really took");
   lua_pushboolean(L, llm_lease_settle(&guard->lease, (uint64_t)ceil(tokens)));

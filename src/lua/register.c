@@ -1,12 +1,12 @@
 /*
 ** register.c - models and clients, registered, added, replaced, retired.
 **
-** One idea: the Lua half has checked and normalised everything; here it is
-** turned into what the core keeps - a spec a client, packed so that every
-** state can make its own instance of it, or bound to this state - and into the
-** core's options. What is packed is told apart from what is bound here, once.
+** One idea: the Lua half has checked and normalised everything; here options
+** become the core's, and what other states need of them is packed, once. What
+** becomes of a client's table is spec.c's.
 */
 #include "binding.h"
+#include "spec.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -18,61 +18,6 @@
 
 #define SPEC_TYPE "llmpool.spec"
 
-/* ---- specs ------------------------------------------------------------- */
-
-void free_spec(void *user, void *spec_pointer) {
-  LuaSpec *spec = spec_pointer;
-  (void)user;
-  if (spec == NULL || atomic_fetch_sub(&spec->refs, 1) > 1) return;
-  value_unref(spec->packed);
-  if (spec->L) luaL_unref(spec->L, LUA_REGISTRYINDEX, spec->ref);
-  free(spec);
-}
-
-static void ref_spec(void *user, void *spec_pointer) {
-  LuaSpec *spec = spec_pointer;
-  (void)user;
-  atomic_fetch_add(&spec->refs, 1);
-}
-
-static Value *pack(lua_State *L, int index, const char *noun) {
-  ValueRules rules = {noun, 0, send_pool};
-  ValueWhy why;
-  Value *value = value_pack(L, index, 1, &rules, &why);
-  if (value == NULL) luaL_error(L, "%s", why.text);
-  return value;
-}
-
-/* stack: the item at `index`: {bound = true} keeps it in this state. */
-LuaSpec *make_spec(lua_State *L, int index) {
-  index = lua_absindex(L, index);
-  lua_getfield(L, index, "bound");
-  bool bound = lua_toboolean(L, -1);
-  lua_pop(L, 1);
-  Value *packed = bound ? NULL : pack(L, index, "client");
-  int ref = LUA_NOREF;
-  if (bound) {
-    lua_pushvalue(L, index);
-    ref = luaL_ref(L, LUA_REGISTRYINDEX);
-  }
-  LuaSpec *spec = calloc(1, sizeof *spec);
-  if (spec == NULL) {
-    value_unref(packed);
-    luaL_unref(L, LUA_REGISTRYINDEX, ref);
-    luaL_error(L, "not enough memory");
-    return NULL;
-  }
-  *spec = (LuaSpec){packed, bound ? worker_of(L)->L : NULL, ref, 1};
-  return spec;
-}
-
-void push_spec(lua_State *L, const LuaSpec *spec) {
-  if (spec->packed)
-    value_unpack(L, spec->packed);
-  else
-    lua_rawgeti(L, LUA_REGISTRYINDEX, spec->ref);
-}
-
 /* ---- what a model carries ---------------------------------------------- */
 
 static void free_info(void *user) {
@@ -82,16 +27,6 @@ static void free_info(void *user) {
 }
 
 /* ---- options ----------------------------------------------------------- */
-
-static int64_t duration_field(lua_State *L, int index, const char *name,
-                              int64_t otherwise) {
-  lua_getfield(L, index, name);
-  double s = lua_tonumber(L, -1);
-  bool given = !lua_isnil(L, -1);
-  lua_pop(L, 1);
-  if (!given) return otherwise;
-  return to_ns(s);
-}
 
 static uint64_t count_field(lua_State *L, int index, const char *name,
                             uint64_t otherwise, uint64_t limit) {
@@ -138,82 +73,6 @@ static void read_options(lua_State *L, int index, llm_options *o) {
 
 /* ---- registering ------------------------------------------------------- */
 
-static double limit_field(lua_State *L, int index, const char *name) {
-  lua_getfield(L, index, name);
-  double value = lua_tonumber(L, -1);
-  lua_pop(L, 1);
-  return value;
-}
-
-static void read_breaker(lua_State *L, int index, llm_breaker *breaker) {
-  breaker->failures = (uint32_t)limit_field(L, index, "failures");
-  breaker->window_ns = duration_field(L, index, "window", LLM_FOREVER);
-  breaker->open_ns = duration_field(L, index, "open", LLM_FOREVER);
-  breaker->max_open_ns = duration_field(L, index, "max_open", LLM_FOREVER);
-  if (lua_getfield(L, index, "floor") == LUA_TBOOLEAN)
-    breaker->floor = lua_toboolean(L, -1) ? LLM_FLOOR_ALWAYS : LLM_FLOOR_NONE;
-  lua_pop(L, 1);
-}
-
-/* stack: ... limits, popped */
-static void read_limits(lua_State *L, llm_limits *limits) {
-  int index = lua_gettop(L);
-  limits->slots = (uint32_t)limit_field(L, index, "slots");
-  limits->rpm = limit_field(L, index, "rpm");
-  limits->tpm = limit_field(L, index, "tpm");
-  limits->rpm_burst = limit_field(L, index, "rpm_burst");
-  limits->tpm_burst = limit_field(L, index, "tpm_burst");
-  if (lua_getfield(L, index, "breaker") == LUA_TTABLE)
-    read_breaker(L, index + 1, &limits->breaker);
-  lua_pop(L, 2);
-}
-
-/* The spec comes last: nothing may raise while only we own it. */
-static void read_client(lua_State *L, int item, llm_client_spec *client) {
-  *client = (llm_client_spec){.id = NULL};
-  if (lua_getfield(L, item, "limits") == LUA_TTABLE)
-    read_limits(L, &client->limits);
-  else
-    lua_pop(L, 1);
-  lua_getfield(L, item, "live");
-  bool live = lua_toboolean(L, -1);
-  lua_getfield(L, item, "id");
-  client->id = lua_tostring(L, -1); /* the item holds it */
-  lua_pop(L, 2);
-  client->spec = make_spec(L, item);
-  client->instance = live ? client->spec : NULL;
-}
-
-typedef struct Clients { /* a userdata: freed by Lua if something raises */
-  size_t count, taken;
-  llm_client_spec list[];
-} Clients;
-
-static int clients_gc(lua_State *L) {
-  Clients *clients = lua_touserdata(L, 1);
-  for (; clients->taken < clients->count; clients->taken++)
-    free_spec(NULL, clients->list[clients->taken].spec);
-  return 0;
-}
-
-static Clients *read_clients(lua_State *L, int items) {
-  size_t n = lua_rawlen(L, items);
-  Clients *clients =
-      lua_newuserdatauv(L, sizeof *clients + n * sizeof clients->list[0], 0);
-  memset(clients, 0, sizeof *clients);
-  lua_createtable(L, 0, 1);
-  lua_pushcfunction(L, clients_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_setmetatable(L, -2);
-  for (size_t i = 0; i < n; i++) {
-    lua_rawgeti(L, items, (lua_Integer)i + 1);
-    read_client(L, lua_gettop(L), &clients->list[i]);
-    clients->count = i + 1;
-    lua_pop(L, 1);
-  }
-  return clients;
-}
-
 static ModelInfo *new_info(lua_State *L, int index, bool bound) {
   static _Atomic uint64_t uids;
   ModelInfo read = {.uid = atomic_fetch_add(&uids, 1) + 1};
@@ -221,7 +80,7 @@ static ModelInfo *new_info(lua_State *L, int index, bool bound) {
   read.on_lend = has_field(L, index, "on_lend");
   read.on_return = has_field(L, index, "on_return");
   keep_info(L, &read, index);
-  read.packed = bound ? NULL : pack(L, index, "option");
+  read.packed = bound ? NULL : pack_value(L, index, "option");
   ModelInfo *info = malloc(sizeof *info);
   if (info == NULL) {
     value_unref(read.packed);

@@ -1,6 +1,6 @@
 /*
-** fields.h - tables of Lua's as C fills them: fields of the table on the top of
-** the stack, weak tables, and times: seconds there, nanoseconds here.
+** fields.h - tables of Lua's as C fills and reads them, and times: seconds there,
+** nanoseconds here. What is set goes into the table on the top of the stack.
 */
 #ifndef LLMPOOL_FIELDS_H
 #define LLMPOOL_FIELDS_H
@@ -44,6 +44,22 @@ static inline void set_string(lua_State *L, const char *name,
 static inline void set_boolean(lua_State *L, const char *name, bool value) {
   lua_pushboolean(L, value);
   lua_setfield(L, -2, name);
+}
+
+/* The number that a field has, or `otherwise`. */
+static inline double number_field(lua_State *L, int index, const char *name,
+                                  double otherwise) {
+  bool is_there = lua_getfield(L, index, name) != LUA_TNIL;
+  double value = lua_tonumber(L, -1);
+  lua_pop(L, 1);
+  return is_there ? value : otherwise;
+}
+
+/* The same of seconds, in nanoseconds. */
+static inline int64_t duration_field(lua_State *L, int index, const char *name,
+                                     int64_t otherwise) {
+  double value = number_field(L, index, name, -1);
+  return value >= 0 ? to_ns(value) : otherwise;
 }
 
 /* Pushes a table whose keys ("k") or values ("v") are weak. */
