@@ -8,18 +8,19 @@
 ** guard (quick.c). A wait or a check goes the way of lease.c, which comes back
 ** here with the client. All else is left to the router's long way.
 **
-** The stack is that of lease.c, with the request where get_client has its
+** The stack is that of lend.h, with the request where get_client has its
 ** callback:
 **   1 view  2 model  3 request  4 options  5 holder or nil
 **   6 when it began  7 whether generate tells of itself  8 message handler
 */
-#include "binding.h"
+#include "lend.h"
 
 #include "../runtime/errors.h"
 #include "../runtime/scheduler.h"
 #include "view.h"
 
-enum { VIEW = 1, MODEL, REQUEST, ASK, HOLDER, BEGAN, TELLS, HANDLER };
+enum { VIEW = POOL, REQUEST = CALLBACK, ASK = OPTIONS };
+enum { BEGAN = HOLDER + 1, TELLS, ON_ERROR };
 
 /* ---- which attempts ---------------------------------------------------- */
 
@@ -69,11 +70,11 @@ static int fail(lua_State *L, Guard *guard) {
 
 static int succeed(lua_State *L, Guard *guard) {
   int64_t began = (int64_t)lua_tointeger(L, BEGAN);
-  if (!lua_toboolean(L, TELLS)) outcome_success(L, guard, began, HANDLER + 2);
+  if (!lua_toboolean(L, TELLS)) outcome_success(L, guard, began, ON_ERROR + 2);
   end_lending(L, guard);
   lua_pushboolean(L, 1);
-  lua_replace(L, HANDLER);
-  return lua_gettop(L) - HANDLER + 1;
+  lua_replace(L, ON_ERROR);
+  return lua_gettop(L) - ON_ERROR + 1;
 }
 
 static int k_served(lua_State *L, int status, lua_KContext ctx) {
@@ -144,7 +145,7 @@ int attempt_serve(lua_State *L, Guard *guard) {
   }
   lua_pushvalue(L, REQUEST);
   lua_KContext ctx = (lua_KContext)guard;
-  int status = lua_pcallk(L, 2, LUA_MULTRET, HANDLER, ctx, k_served);
+  int status = lua_pcallk(L, 2, LUA_MULTRET, ON_ERROR, ctx, k_served);
   return k_served(L, status, ctx);
 }
 

@@ -162,13 +162,11 @@ void set_lenders(lua_State *L, Binding *binding, const luaL_Reg *functions);
 /* Sets those of lease.c; stack: the table of C's functions, ..., the
 ** pools' methods. [-0, +0, m] */
 void leases_open(lua_State *L, Binding *binding, int functions);
-/* Asks a model, that no wait is barred from, with the stack of lease.c; what
+/* Asks a model, that no wait is barred from, with the stack of lend.h; what
 ** comes of it is returned. */
 int ask_model(lua_State *L, Guard *guard, llm_model *model);
-/* What was called with the client is over: gives it back, and the guard. */
-void end_lending(lua_State *L, Guard *guard);
 
-/* attempt.c: for the stack of lease.c with a request in it */
+/* attempt.c: for the stack of lend.h with a request in it */
 int attempt_serve(lua_State *L, Guard *guard);
 /* There is no client; why is on the top. */
 int attempt_refused(lua_State *L);

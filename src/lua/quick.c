@@ -74,7 +74,7 @@ int quick_get_client(lua_State *L, Binding *b) {
 
 /* ---- acquire ----------------------------------------------------------- */
 
-/* The client owns the guard through a holder, as hand_over of lease.c has it.
+/* The client owns the guard through a holder, as hand_over of lend.c has it.
 */
 int quick_acquire(lua_State *L, Binding *b, bool told) {
   if (lua_gettop(L) != MODEL) return NOT_QUICK;
