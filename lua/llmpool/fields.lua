@@ -92,6 +92,10 @@ function fields.at_least_one(v)
   if fields.count(v) or v < 1 then return "a whole number, 1 or more" end
 end
 
+function fields.priority(v)
+  if math.type(v) ~= "integer" or v < 0 or v > 3 then return "0, 1, 2 or 3" end
+end
+
 function fields.up_to(most)
   return function(v)
     if fields.at_least_one(v) or v > most then

@@ -238,11 +238,7 @@ end
 
 local call_known = {
   timeout = fields.seconds, tokens = fields.count, key = fields.any,
-  tenant = fields.any, tags = a_table, priority = function(v)
-    if math.type(v) ~= "integer" or v < 0 or v > 3 then
-      return "0, 1, 2 or 3"
-    end
-  end,
+  tenant = fields.any, tags = a_table, priority = fields.priority,
 }
 
 local NONE = {}
@@ -271,7 +267,6 @@ local function is_plain(self, options)
     or options.tokens)
 end
 
--- Makes the request; nil and the plan, if it can go the short way.
 -- The plan of a policy that always has the same, if it was looked at before:
 -- it need not be asked.
 local function fixed_plan(self)
@@ -282,6 +277,7 @@ local function fixed_plan(self)
   end
 end
 
+-- Makes the request; nil and the plan, if it can go the short way.
 local function begin(self, request, options, streams)
   local notes = self.listening and {} or nil
   if notes then native.view_begin(self.view, false, notes) end

@@ -79,6 +79,18 @@ local function block(page, class, x, y, width, height, title)
     number(math.max(width, 0.6)), number(height), escape(title))
 end
 
+local function grid_line(page, x1, y1, x2, y2)
+  put(page, '<line class="grid" x1="%s" y1="%s" x2="%s" y2="%s"/>', number(x1),
+    number(y1), number(x2), number(y2))
+end
+
+-- Nothing to be seen but its hover text.
+local function hover(page, x, y, width, height, title)
+  put(page, '<rect x="%s" y="%s" width="%s" height="%s" fill-opacity="0">'
+    .. '<title>%s</title></rect>', number(x), number(y), number(width),
+    number(height), escape(title))
+end
+
 -- ---- one lane ---------------------------------------------------------------
 
 local function interval(span)
@@ -187,13 +199,11 @@ local function band_titles(view, client, y, height)
       busy, rest = busy + client.band[i], rest + client.rest[i]
     end
     local count, x = last - first + 1, view.bucket(first)
-    put(view.page, '<rect x="%s" y="%s" width="%s" height="%s" '
-      .. 'fill-opacity="0"><title>%s</title></rect>', number(x), number(y),
-      number(view.bucket(last + 1) - x), number(height),
-      escape(("%s/%s\n%s to %s\nbusy %s%s"):format(client.model, client.id,
+    hover(view.page, x, y, view.bucket(last + 1) - x, height,
+      ("%s/%s\n%s to %s\nbusy %s%s"):format(client.model, client.id,
         format.seconds(view.time(first)), format.seconds(view.time(last + 1)),
         format.share(busy / count), rest > 0.001 and ", resting "
-        .. format.share(rest / count) or "")))
+        .. format.share(rest / count) or ""))
   end
 end
 
@@ -284,37 +294,38 @@ local function scaled(values, top)
   return result
 end
 
-local function draw_queue(view, read, y)
+local function draw_depth(view, read, y, top)
   local page, mean, most = view.page, depth_of(read)
+  put(page, '<path class="queue" d="%s"/>', area_path(view, scaled(mean, top),
+    y, QUEUE))
+  put(page, '<path class="most" d="%s"/>', area_path(view, scaled(most, top), y,
+    QUEUE))
+  for i = 1, #mean do
+    local x = view.bucket(i)
+    if most[i] > 0 then
+      hover(page, x, y, view.bucket(i + 1) - x, QUEUE,
+        ("%s: at most %s, mean %s"):format(format.seconds(view.time(i)),
+          format.count(most[i]), format.number(mean[i])))
+    end
+  end
+end
+
+local function draw_queue(view, read, y)
+  local page = view.page
   text(page, "model", 16, y + 14, "waiting")
   text(page, "small muted", 16, y + 30, "callers in line")
   local top, ticks = axis.counts(math.max(1, read.deepest))
   for _, tick in ipairs(ticks) do
     local at = y + QUEUE * (1 - tick / top)
-    put(page, '<line class="grid" x1="%s" y1="%s" x2="%s" y2="%s"/>',
-      number(view.left), number(at), number(view.right), number(at))
+    grid_line(page, view.left, at, view.right, at)
     text(page, "small muted", view.left - 6, at + 4, format.number(tick), "end")
   end
   if read.deepest == 0 then
     text(page, "small muted", view.left + 8, y + QUEUE - 8, "nobody waited")
   else
-    put(page, '<path class="queue" d="%s"/>', area_path(view, scaled(mean,
-      top), y, QUEUE))
-    put(page, '<path class="most" d="%s"/>', area_path(view, scaled(most, top),
-      y, QUEUE))
-    for i = 1, #mean do
-      local x = view.bucket(i)
-      if most[i] > 0 then
-        put(page, '<rect x="%s" y="%s" width="%s" height="%d" '
-          .. 'fill-opacity="0"><title>%s: at most %s, mean %s</title></rect>',
-          number(x), number(y), number(view.bucket(i + 1) - x), QUEUE,
-          escape(format.seconds(view.time(i))), format.count(most[i]),
-          format.number(mean[i]))
-      end
-    end
+    draw_depth(view, read, y, top)
   end
-  put(page, '<line class="grid" x1="%s" y1="%s" x2="%s" y2="%s"/>',
-    number(view.left), number(y + QUEUE), number(view.right), number(y + QUEUE))
+  grid_line(page, view.left, y + QUEUE, view.right, y + QUEUE)
 end
 
 -- ---- frame ------------------------------------------------------------------
@@ -322,8 +333,7 @@ end
 local function draw_axis(view, read, top, bottom)
   for _, tick in ipairs(axis.times(read.start, read.last, 10)) do
     local x = view.x(tick.at)
-    put(view.page, '<line class="grid" x1="%s" y1="%s" x2="%s" y2="%s"/>',
-      number(x), number(top), number(x), number(bottom))
+    grid_line(view.page, x, top, x, bottom)
     text(view.page, "small muted", x, bottom + 15, tick.label, "middle")
   end
 end

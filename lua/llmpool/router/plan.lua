@@ -50,12 +50,6 @@ local function some_kinds(v)
   end
 end
 
-local function priority(v)
-  if math.type(v) ~= "integer" or v < 0 or v > 3 then
-    return "0, 1, 2 or 3"
-  end
-end
-
 local function instant(v)
   if not fields.is_number(v) then return "an instant, in seconds" end
 end
@@ -66,7 +60,7 @@ local attempt_fields = {
   idle = fields.seconds, retries = fields.count, retry_on = some_kinds,
   fallback_on = some_kinds,
   hedge_after = fields.seconds, commit = commit, context = positive,
-  priority = priority, backoff = positive, max_backoff = positive,
+  priority = fields.priority, backoff = positive, max_backoff = positive,
 }
 
 -- What a plan itself may have besides its attempts.
