@@ -18,6 +18,7 @@
 
 #include "../runtime/errors.h"
 #include "../runtime/executable.h"
+#include "../runtime/fields.h"
 #include "../runtime/runtime.h"
 #include "commands.h"
 #include "terminal.h"
@@ -199,10 +200,18 @@ int host_run_script(lua_State *L, const Options *options) {
   return status;
 }
 
-/* Where the program lies: its path without links; nil: nobody knows. */
-static void push_executable(lua_State *L) {
+/* Pushes the module, and a function of it. */
+static void push_function(lua_State *L, const char *module, const char *name) {
+  lua_getglobal(L, "require");
+  lua_pushstring(L, module);
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, name);
+}
+
+/* Where the program lies: its path without links; none: nobody knows. */
+static void set_executable(lua_State *L) {
   char *path = executable_path();
-  lua_pushstring(L, path); /* memory ends here: the process does, too */
+  set_string(L, "executable", path); /* memory ends here: the process, too */
   free(path);
 }
 
@@ -210,20 +219,14 @@ static void push_executable(lua_State *L) {
 static int f_command(lua_State *L) {
   const Options *options = lua_touserdata(L, 1);
   luaopen_llmpool(L);
-  lua_getglobal(L, "require");
-  lua_pushliteral(L, "llmpool.commandline");
-  lua_call(L, 1, 1);
-  lua_getfield(L, -1, "run");
+  push_function(L, "llmpool.commandline", "run");
   lua_pushstring(L, options->lua_command);
   lua_createtable(L, 4, 4);
-  lua_pushstring(L, progname);
-  lua_setfield(L, -2, "program");
-  lua_pushliteral(L, LLMPOOL_VERSION);
-  lua_setfield(L, -2, "version");
+  set_string(L, "program", progname);
+  set_string(L, "version", LLMPOOL_VERSION);
   lua_pushfstring(L, "%s%s", options_of_lua, options_of_ours);
   lua_setfield(L, -2, "options");
-  push_executable(L);
-  lua_setfield(L, -2, "executable");
+  set_executable(L);
   for (int i = options->script + 1; i < options->argc; i++) {
     lua_pushstring(L, options->argv[i]);
     lua_rawseti(L, -2, i - options->script);
@@ -245,13 +248,9 @@ int host_run_command(lua_State *L, const Options *options) {
 static int f_prompt(lua_State *L) {
   const Options *options = lua_touserdata(L, 1);
   luaopen_llmpool(L);
-  lua_getglobal(L, "require");
-  lua_pushliteral(L, "llmpool.prompt");
-  lua_call(L, 1, 1);
-  lua_getfield(L, -1, "run");
+  push_function(L, "llmpool.prompt", "run");
   lua_createtable(L, 0, 1);
-  lua_pushboolean(L, !options->no_rc && !options->ignore_env);
-  lua_setfield(L, -2, "rc");
+  set_boolean(L, "rc", !options->no_rc && !options->ignore_env);
   lua_call(L, 1, 1);
   return 1;
 }
@@ -288,24 +287,13 @@ static bool is_observed(const Options *options) {
   return options->timeline || options->record;
 }
 
-static int push_observe(lua_State *L, const char *function) {
-  lua_getglobal(L, "require");
-  lua_pushliteral(L, "llmpool.observe");
-  lua_call(L, 1, 1);
-  lua_getfield(L, -1, function);
-  return 1;
-}
-
 static int f_observe(lua_State *L) {
   const Options *options = lua_touserdata(L, 1);
-  push_observe(L, "start");
+  push_function(L, "llmpool.observe", "start");
   lua_createtable(L, 0, 2);
-  lua_pushstring(L, options->timeline);
-  lua_setfield(L, -2, "timeline");
-  lua_pushstring(L, options->record);
-  lua_setfield(L, -2, "record");
-  lua_pushstring(L, progname);
-  lua_setfield(L, -2, "program");
+  set_string(L, "timeline", options->timeline);
+  set_string(L, "record", options->record);
+  set_string(L, "program", progname);
   lua_call(L, 1, 0);
   runtime_end_in_order(L);
   lua_pushboolean(L, 1);
@@ -313,7 +301,7 @@ static int f_observe(lua_State *L) {
 }
 
 static int f_observed(lua_State *L) {
-  push_observe(L, "finish");
+  push_function(L, "llmpool.observe", "finish");
   lua_call(L, 0, 1);
   return 1;
 }

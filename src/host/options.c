@@ -131,7 +131,7 @@ bool options_read(Options *options, int argc, char **argv) {
   return true;
 }
 
-void options_usage(FILE *out, const Options *options, const char *program) {
+static void usage(FILE *out, const Options *options, const char *program) {
   fprintf(out, "usage: %s [options] [script [args]]\n", program);
   if (!options->is_lua)
     fprintf(out, "       %s [options] COMMAND [args]\n", program);
@@ -177,5 +177,5 @@ void options_complain(const Options *options, const char *program) {
     if (meant) fprintf(stderr, " (did you mean '--%s'?)", meant);
     fputc('\n', stderr);
   }
-  options_usage(stderr, options, program);
+  usage(stderr, options, program);
 }

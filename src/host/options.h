@@ -37,7 +37,6 @@ bool options_read(Options *options, int argc, char **argv);
 bool options_file_follows(const char *word);
 /* Says what is wrong with options->bad, and how to call the program. */
 void options_complain(const Options *options, const char *program);
-void options_usage(FILE *out, const Options *options, const char *program);
 /* The list of options in it: lua's, and ours. */
 extern const char options_of_lua[], options_of_ours[];
 

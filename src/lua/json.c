@@ -57,7 +57,8 @@ void json_open(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
 }
 
-void json_push_upvalues(lua_State *L) {
+/* Pushes the functions' upvalues. [-0, +5, m] */
+static void push_json(lua_State *L) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &state_key);
   lua_pushnil(L);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &array_key);
@@ -244,7 +245,7 @@ int luaopen_llmpool_json(lua_State *L) {
   lua_pop(L, 1);
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &json_key) != LUA_TNIL) return 1;
   luaL_newlibtable(L, functions);
-  json_push_upvalues(L);
+  push_json(L);
   luaL_setfuncs(L, functions, JSON_NULL);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &null_key);
   lua_setfield(L, -2, "null");

@@ -36,8 +36,6 @@ enum { JSON_STATE = 1, JSON_WRITER, JSON_ARRAY, JSON_OBJECT, JSON_NULL };
 
 /* Makes the marks and null, so that they can come from other states. */
 void json_open(lua_State *L);
-/* Pushes the functions' upvalues. [-0, +5, m] */
-void json_push_upvalues(lua_State *L);
 /* A ValueHook for null, which is one value in every state. */
 bool json_send_null(lua_State *L, int index, ValueRef *ref);
 

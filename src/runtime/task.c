@@ -219,7 +219,8 @@ void forget_scope(lua_State *L, const Scope *scope) {
   lua_pop(L, 1);
 }
 
-void scope_fail(lua_State *L, Scope *scope) {
+/* Keeps the error on top of the stack (popped) as the scope's failure. */
+static void fail_scope(lua_State *L, Scope *scope) {
   if (!scope->failed) {
     scope->failed = true;
     lua_rawgetp(L, LUA_REGISTRYINDEX, &scopes_key);
@@ -264,7 +265,7 @@ static void fail(lua_State *L, Task *task) {
   } else if (!is_claimed(task, false)) {
     lua_pushvalue(task->co, -1);
     lua_xmove(task->co, L, 1);
-    scope_fail(L, scope);
+    fail_scope(L, scope);
   }
 }
 

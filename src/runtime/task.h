@@ -36,8 +36,6 @@ void set_cancellation(lua_State *L, Task *task, int reason);
 void push_scope_cancellation(lua_State *L, const Scope *scope);
 void push_scope_error(lua_State *L, const Scope *scope);
 void forget_scope(lua_State *L, const Scope *scope);
-/* Keeps the error on top of the stack (popped) as the scope's failure. */
-void scope_fail(lua_State *L, Scope *scope);
 
 /* Resumes it once; it may have ended, and be gone, afterwards. */
 void task_run(lua_State *L, Task *task);
