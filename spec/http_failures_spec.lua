@@ -2,13 +2,11 @@
 -- no secret in what is said of it.
 
 local llmpool = require "llmpool"
-local found, http = pcall(require, "llmpool.http")
+local built = require "spec.support.built"
 
 describe("llmpool.http's failures", function()
-  if not found then
-    it("need the module", function() pending(http) end)
-    return
-  end
+  local http = built("llmpool.http", it, pending)
+  if not http then return end
 
   local server =
     require("spec.support.http_server").around(setup, teardown)

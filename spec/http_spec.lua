@@ -3,13 +3,11 @@
 -- specs of their own.
 
 local llmpool = require "llmpool"
-local found, http = pcall(require, "llmpool.http")
+local built = require "spec.support.built"
 
 describe("llmpool.http", function()
-  if not found then
-    it("is there", function() pending(http) end)
-    return
-  end
+  local http = built("llmpool.http", it, pending)
+  if not http then return end
 
   local json = require "llmpool.json"
   local server =

@@ -3,16 +3,13 @@
 -- the midst of many requests.
 
 local llmpool = require "llmpool"
-local found, http = pcall(require, "llmpool.http")
-
+local built = require "spec.support.built"
 local shell = require "spec.support.shell"
 local world = require "spec.support.world"
 
 describe("llmpool.http over TLS", function()
-  if not found then
-    it("needs the module", function() pending(http) end)
-    return
-  end
+  local http = built("llmpool.http", it, pending)
+  if not http then return end
 
   local json = require "llmpool.json"
   local http_server = require "spec.support.http_server"

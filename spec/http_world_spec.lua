@@ -2,18 +2,15 @@
 -- program with requests under way.
 
 local llmpool = require "llmpool"
-local found, http = pcall(require, "llmpool.http")
-
+local built = require "spec.support.built"
 local files = require "spec.support.files"
 local shell = require "spec.support.shell"
 local world = require "spec.support.world"
 local program, script = world.program, world.script
 
 describe("llmpool.http in the world", function()
-  if not found then
-    it("needs the module", function() pending(http) end)
-    return
-  end
+  local http = built("llmpool.http", it, pending)
+  if not http then return end
 
   local json = require "llmpool.json"
   local http_server = require "spec.support.http_server"

@@ -10,6 +10,7 @@ local annotations = require "llmpool.annotations"
 local inspect = require "llmpool.inspect"
 local members = require "llmpool.members"
 local nearest = require "llmpool.nearest"
+local sorted = require "llmpool.sorted"
 
 local hint = {}
 
@@ -22,11 +23,9 @@ local function is_ours(value)
 end
 
 local function function_names(value)
-  local set, list = members.names(value, function(_, field)
+  return sorted(members.names(value, function(_, field)
     return type(field) == "function"
-  end), {}
-  for name in pairs(set) do list[#list + 1] = name end
-  return list
+  end))
 end
 
 -- The values in the frame's registers, in order: locals first.

@@ -5,6 +5,7 @@
 -- __name shown. A table that contains itself is shown as the way back to it.
 -- What looks like a secret is shown as ***. It prints nothing.
 
+local keywords = require "llmpool.keywords"
 local plain = require "llmpool.plain"
 local secrets = require "llmpool.secrets"
 
@@ -15,12 +16,6 @@ local COLOURS = {
   ["nil"] = "\27[35m", key = "\27[34m", note = "\27[2m", error = "\27[31m",
 }
 local PLAIN = "\27[0m"
-
-local KEYWORDS = {}
-for word in ([[and break do else elseif end false for function goto if in
-  local nil not or repeat return then true until while]]):gmatch "%a+" do
-  KEYWORDS[word] = true
-end
 
 -- ---- width -----------------------------------------------------------------
 
@@ -176,7 +171,7 @@ end
 
 local function key_text(state, key)
   if type(key) == "string" and key:find "^[%a_][%w_]*$"
-    and not KEYWORDS[key] then
+    and not keywords[key] then
     return key
   end
   return "[" .. leaf(state, key) .. "]"

@@ -19,14 +19,6 @@ local function soon(attempt)
   error(("took %.3f s, for the %dth time"):format(took, TRIES), 2)
 end
 
-local function pool_of(name, options)
-  options = options or {}
-  options.id = "a"
-  local pool = llmpool.new()
-  pool:register_model("fast", { mock[name](options) })
-  return pool
-end
-
 local function whole(pool) return (pool:generate("fast", "q")) end
 
 local function streamed(pool)
@@ -68,7 +60,7 @@ for _, name in ipairs { "openai", "anthropic", "gemini" } do
         if fits then
           it(("%s, %s, closes its socket at once"):format(what, how), function()
             soon(function()
-              local pool = pool_of(name)
+              local pool = mock.pool(name)
               mock.next(script, { text = "next" })
               local at, took = cancelled(ask, pool, 0.03)
               local closed = mock.closed_at() - at
@@ -81,7 +73,7 @@ for _, name in ipairs { "openai", "anthropic", "gemini" } do
     end
 
     it("that waits for a client sends nothing", function()
-      local pool = pool_of(name)
+      local pool = mock.pool(name)
       mock.next { wait = 0.08, text = "first" }
       local first = llmpool.spawn(whole, pool)
       llmpool.sleep(0.02)
@@ -98,7 +90,7 @@ for _, name in ipairs { "openai", "anthropic", "gemini" } do
       for _, ask in ipairs { whole, streamed } do
         soon(function()
           local port = mock.control({ silent = true }).silent
-          local pool = pool_of(name, { base_url = "http://127.0.0.1:" .. port })
+          local pool = mock.pool(name, { base_url = "http://127.0.0.1:" .. port })
           return (select(2, cancelled(ask, pool, 0.03)))
         end)
       end
@@ -106,7 +98,7 @@ for _, name in ipairs { "openai", "anthropic", "gemini" } do
 
     it("by a timeout of llmpool's closes its socket too", function()
       soon(function()
-        local pool = pool_of(name)
+        local pool = mock.pool(name)
         mock.next { wait_first = 30 }
         local ok, err = pcall(llmpool.timeout, 0.03, streamed, pool)
         local at = llmpool.now()
@@ -187,7 +179,7 @@ end)
 
 describe("a refused connection", function()
   it("is a reset that another client may make good", function()
-    local pool = pool_of("openai", { base_url = "http://127.0.0.1:1/v1" })
+    local pool = mock.pool("openai", { base_url = "http://127.0.0.1:1/v1" })
     local ok, err = pcall(whole, pool)
     assert.is_false(ok)
     assert.equal("reset", err.kind)
@@ -199,7 +191,7 @@ describe("a refused connection", function()
 
   it("in silence is a timeout of the connection", function()
     local port = mock.control({ silent = true }).silent
-    local pool = pool_of("openai", { base_url = "http://127.0.0.1:" .. port,
+    local pool = mock.pool("openai", { base_url = "http://127.0.0.1:" .. port,
                                      timeout = { connect = 0.05 } })
     for _, ask in ipairs { whole, streamed } do
       local ok, err = pcall(ask, pool)
@@ -216,7 +208,7 @@ describe("draining", function()
   it("reads a cancelled request on, so that its connection is kept",
      function()
     mock.clear()
-    local pool = pool_of("openai", { on_cancel = "drain" })
+    local pool = mock.pool("openai", { on_cancel = "drain" })
     mock.next { text = "a b c d", wait_piece = 0.03 }
     local task = llmpool.spawn(streamed, pool)
     llmpool.sleep(0.05)

@@ -10,14 +10,6 @@ local PROVIDERS = { "openai", "anthropic", "gemini" }
 local CALLS = { { id = "call_1", name = "weather",
                   arguments = '{"city":"Zürich"}' } }
 
-local function pool_of(name, options)
-  options = options or {}
-  options.id = "a"
-  local pool = llmpool.new()
-  pool:register_model("fast", { mock[name](options) })
-  return pool
-end
-
 -- The text that came, the stream, and the error that ended it.
 local function read(pool)
   local text = {}
@@ -55,7 +47,7 @@ for _, name in ipairs(PROVIDERS) do
                          reasoning = "hm", usage = { 3, 4 } }
         for field, value in pairs(quirk) do script[field] = value end
         mock.next(script)
-        local text, stream, err = read(pool_of(name))
+        local text, stream, err = read(mock.pool(name))
         assert.is_nil(err)
         assert.equal("Grüße 你好", text)
         local response = stream.response
@@ -70,7 +62,7 @@ for _, name in ipairs(PROVIDERS) do
 
     it("without its terminator is truncated, and committed", function()
       mock.next { text = "a b", done = false }
-      local text, _, err = read(pool_of(name))
+      local text, _, err = read(mock.pool(name))
       assert.equal("a b", text)
       assert.equal("truncated", err.kind)
       assert.is_true(err.committed)
@@ -79,7 +71,7 @@ for _, name in ipairs(PROVIDERS) do
 
     it("that ends before its first word may be tried elsewhere", function()
       mock.next { body = "", content_type = "text/event-stream" }
-      local _, _, err = read(pool_of(name))
+      local _, _, err = read(mock.pool(name))
       assert.equal("truncated", err.kind)
       assert.is_false(err.committed)
       assert.is_true(err.retryable)
@@ -94,7 +86,7 @@ for _, name in ipairs(PROVIDERS) do
       }
       for at = 0, 2 do
         mock.next { text = "a b c", error = error_of[name], error_at = at }
-        local text, _, err = read(pool_of(name))
+        local text, _, err = read(mock.pool(name))
         assert.equal(({ [0] = "", "a", "a b" })[at], text)
         assert.equal("rate_limit", err.kind)
         assert.equal(at > 0, err.committed)
@@ -107,7 +99,7 @@ for _, name in ipairs(PROVIDERS) do
     it("with an event that is no JSON is malformed", function()
       for at = 0, 1 do
         mock.next { text = "a b", bad_event_at = at }
-        local _, _, err = read(pool_of(name))
+        local _, _, err = read(mock.pool(name))
         assert.equal("malformed", err.kind)
         assert.equal(at > 0, err.committed)
       end
@@ -118,7 +110,7 @@ for _, name in ipairs(PROVIDERS) do
         [402] = "billing", [404] = "not_found", [429] = "rate_limit",
         [500] = "server", [503] = "overloaded", [529] = "overloaded" } do
         mock.next { status = status }
-        local _, stream, err = read(pool_of(name))
+        local _, stream, err = read(mock.pool(name))
         assert.is_nil(stream)
         assert.equal(kind, err.kind)
         assert.equal(status, err.status)
@@ -127,7 +119,7 @@ for _, name in ipairs(PROVIDERS) do
     end)
 
     it("cut at any byte is an error of a kind, never an answer", function()
-      local pool = pool_of(name)
+      local pool = mock.pool(name)
       mock.next { text = "ab cd" }
       read(pool)
       local size = mock.last().sent
@@ -143,7 +135,7 @@ for _, name in ipairs(PROVIDERS) do
       llmpool.scope(function(scope)
         for _ = 1, #scripts do
           scope:spawn(function()
-            local own = pool_of(name)
+            local own = mock.pool(name)
             local text, _, err = read(own)
             assert.is_table(err)
             assert.is_true(kinds[err.kind], err.kind)
@@ -161,7 +153,7 @@ for _, name in ipairs(PROVIDERS) do
       local timeout = { connect = 1, first = 0.1, idle = 0.05 }
       mock.next({ wait = 1 }, { wait_first = 1 },
         { text = "a b", wait_piece = 1 }, { wait_end = 1 })
-      local pool = pool_of(name, { timeout = timeout, breaker = false })
+      local pool = mock.pool(name, { timeout = timeout, breaker = false })
       local _, _, err = read(pool)
       assert.equal("timeout_first", err.kind)
       assert.is_false(err.committed)
@@ -182,7 +174,7 @@ for _, name in ipairs(PROVIDERS) do
 
     it("that only says that it lives has no first token in time", function()
       mock.next { text = "a", wait_first = 1, comments = true }
-      local pool = pool_of(name, { timeout = { first = 0.1 } })
+      local pool = mock.pool(name, { timeout = { first = 0.1 } })
       local began = llmpool.now()
       local _, _, err = read(pool)
       assert.equal("timeout_first", err.kind)
@@ -191,7 +183,7 @@ for _, name in ipairs(PROVIDERS) do
 
     it("takes as long as it is allowed in all", function()
       mock.next { pieces = { "a", "b", "c", "d", "e" }, wait_piece = 0.05 }
-      local pool = pool_of(name, { timeout = 0.12 })
+      local pool = mock.pool(name, { timeout = 0.12 })
       local text, _, err = read(pool)
       assert.equal("a", text:sub(1, 1))
       assert.equal("timeout_total", err.kind)
@@ -205,7 +197,7 @@ describe("a stream that may end without its last word", function()
     for _, name in ipairs { "openai", "anthropic" } do
       mock.next({ text = "a b", done = false }, { text = "a b c", close_at =
         600, framing = "close" })
-      local pool = pool_of(name, { requires_done = false })
+      local pool = mock.pool(name, { requires_done = false })
       local text, stream, err = read(pool)
       assert.is_nil(err)
       assert.equal("a b", text)
@@ -228,7 +220,7 @@ describe("a stream whose server keeps the connection open", function()
       local head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
       mock.next { raw = head .. raw .. " ", stall_at = #head + #raw }
       local began = llmpool.now()
-      local text, stream, err = read(pool_of(name))
+      local text, stream, err = read(mock.pool(name))
       assert.is_nil(err)
       assert.equal("hi", text)
       assert.equal("hi", stream.response.text)
@@ -246,15 +238,15 @@ describe("Gemini's streams", function()
       },
       { body = { { error = { code = 503, message = "later" } } } },
       { json_array = true, text = "a b", done = false })
-    local text, stream = read(pool_of "gemini")
+    local text, stream = read(mock.pool "gemini")
     assert.equal("a b", text)
     assert.equal("stop", stream.response.finish_reason)
-    local _, _, err = read(pool_of "gemini")
+    local _, _, err = read(mock.pool "gemini")
     assert.equal("rate_limit", err.kind)
     assert.is_true(math.abs(err.retry_at - llmpool.now() - 9) < 0.5)
-    _, _, err = read(pool_of "gemini")
+    _, _, err = read(mock.pool "gemini")
     assert.equal("overloaded", err.kind)
-    _, _, err = read(pool_of "gemini")
+    _, _, err = read(mock.pool "gemini")
     assert.equal("truncated", err.kind)
   end)
 
@@ -262,7 +254,7 @@ describe("Gemini's streams", function()
     local body = { promptFeedback = { blockReason = "SAFETY" },
                    usageMetadata = { promptTokenCount = 3 } }
     mock.next({ body = body }, { body = body })
-    local pool = pool_of "gemini"
+    local pool = mock.pool "gemini"
     local text, response = pool:generate("fast", "q")
     assert.equal("", text)
     assert.equal("content_filter", response.finish_reason)
@@ -280,7 +272,7 @@ describe("several choices of OpenAI's", function()
                message = { role = "assistant", content = text } }
     end
     mock.next { body = { choices = { choice(0, "a"), choice(1, "b") } } }
-    local pool = pool_of "openai"
+    local pool = mock.pool "openai"
     local text, response = pool:generate("fast", "q")
     assert.equal("a", text)
     assert.equal("b", response.choices[2].text)

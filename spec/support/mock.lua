@@ -6,6 +6,7 @@
 --   mock.by_key("sk-a", { ... })       -- ... the next one with that key
 --   mock.log()                         -- the requests, as it received them
 --   mock.openai { id = "a" }           -- a client of it; anthropic, gemini too
+--   mock.pool "openai"                 -- a pool with such a client
 --
 -- It ends with the process that started it.
 
@@ -77,6 +78,15 @@ for _, name in ipairs { "openai", "anthropic", "gemini" } do
     t.base_url = t.base_url or mock.url() .. (name == "openai" and "/v1" or "")
     return llmpool[name](t)
   end
+end
+
+--- A pool with one client of that provider, "a", as the model "fast".
+function mock.pool(name, options)
+  options = options or {}
+  options.id = "a"
+  local pool = llmpool.new()
+  pool:register_model("fast", { mock[name](options) })
+  return pool
 end
 
 return mock

@@ -5,24 +5,13 @@
 -- up raw (members.lua), so that pressing Tab changes nothing.
 
 local calls = require "llmpool.prompt.calls"
+local keywords = require "llmpool.keywords"
 local members = require "llmpool.members"
 local scan = require "llmpool.prompt.scan"
+local sorted = require "llmpool.sorted"
 local strings = require "llmpool.prompt.strings"
 
 local complete = {}
-
-local KEYWORDS = {}
-for word in ([[and break do else elseif end false for function goto if in
-  local nil not or repeat return then true until while]]):gmatch "%a+" do
-  KEYWORDS[word] = true
-end
-
-local function sorted(set)
-  local list = {}
-  for name in pairs(set) do list[#list + 1] = name end
-  table.sort(list)
-  return list
-end
 
 local function add(set, more, prefix)
   for name in pairs(more) do
@@ -51,7 +40,7 @@ local function local_names(text)
   for _, declaration in ipairs(DECLARATIONS) do
     for list in text:gmatch(declaration) do
       for name in list:gmatch "[%a_][%w_]*" do
-        if KEYWORDS[name] then break end -- for k, v IN ...
+        if keywords[name] then break end -- for k, v IN ...
         set[name] = true
       end
     end
@@ -92,7 +81,7 @@ local function complete_name(text, env)
     return first, {}
   end
   local set = names_in(env, word)
-  add(set, KEYWORDS, word)
+  add(set, keywords, word)
   add(set, local_names(before), word)
   return first, sorted(set)
 end

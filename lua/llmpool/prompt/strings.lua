@@ -8,15 +8,9 @@ local calls = require "llmpool.prompt.calls"
 local embedded = require "llmpool.embedded"
 local members = require "llmpool.members"
 local scan = require "llmpool.prompt.scan"
+local sorted = require "llmpool.sorted"
 
 local strings = {}
-
-local function sorted(set)
-  local list = {}
-  for name in pairs(set) do list[#list + 1] = name end
-  table.sort(list)
-  return list
-end
 
 local function with_prefix(list, prefix)
   local set = {}
