@@ -33,7 +33,11 @@ function fields.describe(value)
   return type(value)
 end
 
-local describe = fields.describe
+--- What to say of a value, by what its check has returned.
+function fields.complaint(name, wanted, value)
+  if wanted:sub(1, 1) == "!" then return name .. ": " .. wanted:sub(2) end
+  return ("%s must be %s, got %s"):format(name, wanted, fields.describe(value))
+end
 
 --- Raises unless every field of `t` is one of `known` and passes its check, a
 -- function (value) -> nil, or what is wanted, or a whole sentence after "!".
@@ -45,11 +49,9 @@ function fields.check(t, known, what, level)
         fields.suggestion(key, known))
     end
     local wanted = check(value)
-    if wanted and wanted:sub(1, 1) == "!" then
-      bad(level + 1, "%s of %s: %s", key, what, wanted:sub(2))
-    elseif wanted then
-      bad(level + 1, "%s of %s must be %s, got %s", key, what, wanted,
-        describe(value))
+    if wanted then
+      bad(level + 1, "%s",
+        fields.complaint(("%s of %s"):format(key, what), wanted, value))
     end
   end
 end
@@ -144,9 +146,7 @@ function fields.table_of(known, wanted)
           fields.suggestion(key, known))
       end
       local need = known[key](value)
-      if need then
-        return ("!%s must be %s, got %s"):format(key, need, describe(value))
-      end
+      if need then return "!" .. fields.complaint(key, need, value) end
     end
   end
 end

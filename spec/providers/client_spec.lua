@@ -251,7 +251,11 @@ for _, name in ipairs(PROVIDERS) do
         assert.matches("unknown option 'timout'; did you mean 'timeout'?",
           text, 1, true)
         text = failure_of(client.stream, client, "q", { timeout = -1 })
-        assert.matches("timeout must be seconds", text)
+        assert.matches("timeout must be seconds, .*, got %-1", text)
+        text = failure_of(client.stream, client, "q",
+          { timeout = { frist = 1 } })
+        assert.matches("timeout: unknown field 'frist'; did you mean 'first'?",
+          text, 1, true)
         assert.matches("table expected", (failure_of(client.generate, client,
           "q", 5)))
       end)

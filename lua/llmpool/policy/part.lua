@@ -26,8 +26,8 @@ function part.options(t, name, known, entry)
   for i, value in ipairs(t) do
     local wanted = entry and entry(value)
     if wanted then
-      fields.bad(3, "entry %d of policy '%s' must be %s, got %s", i, name,
-        wanted, type(value))
+      fields.bad(3, "%s", fields.complaint(("entry %d of policy '%s'")
+        :format(i, name), wanted, value))
     end
   end
   if #t > 0 and not entry then

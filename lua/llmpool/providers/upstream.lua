@@ -7,6 +7,7 @@
 
 local answer = require "llmpool.providers.answer"
 local failure = require "llmpool.providers.failure"
+local fields = require "llmpool.fields"
 local json = require "llmpool.json"
 local request = require "llmpool.providers.request"
 local secrets = require "llmpool.secrets"
@@ -56,14 +57,14 @@ local function check_options(options, method)
   for name in pairs(options) do
     if not OPTIONS[name] then
       error(("bad argument #2 to '%s' (unknown option '%s'%s)"):format(method,
-        tostring(name), require "llmpool.fields".suggestion(name, OPTIONS)), 0)
+        tostring(name), fields.suggestion(name, OPTIONS)), 0)
     end
   end
   local wanted = options.timeout ~= nil
     and require "llmpool.providers.specs".timeout(options.timeout)
   if wanted then
-    error(("bad argument #2 to '%s' (timeout must be %s)"):format(method,
-      (wanted:gsub("^!", ""))), 0)
+    error(("bad argument #2 to '%s' (%s)"):format(method,
+      fields.complaint("timeout", wanted, options.timeout)), 0)
   end
   return options
 end

@@ -26,7 +26,7 @@ function budget.new(t, what, level)
   if t == nil then t = {} end
   local wanted = budget.check(t)
   if wanted then
-    fields.bad(level + 1, "%s must be %s, got %s", what, wanted, type(t))
+    fields.bad(level + 1, "%s", fields.complaint(what, wanted, t))
   end
   fields.check(t, known, what, level + 1)
   local burst = t.burst or 10

@@ -11,8 +11,7 @@ local positive, boolean = fields.positive_amount, fields.boolean
 -- The sentence for a field of a table that is inside another.
 local function inner(what, key, wanted, value)
   if wanted:sub(1, 1) == "!" then return "!" .. key .. ": " .. wanted:sub(2) end
-  return ("!%s of %s must be %s, got %s"):format(key, what, wanted,
-    fields.describe(value))
+  return "!" .. fields.complaint(("%s of %s"):format(key, what), wanted, value)
 end
 
 -- A check for a table with these fields; `also` looks at the whole.
