@@ -1,6 +1,6 @@
 -- `llmpool check`: loads a script up to its first request and tells what it
--- registers. The loading is loader.lua's; with --live it sends one request
--- through each client, which is as cheap as one can be.
+-- registers; with --live it sends one request through each client, which is as
+-- cheap as one can be. All but the command line is command_check.lua's.
 
 local inspection = require "llmpool.command_check"
 
