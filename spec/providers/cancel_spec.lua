@@ -90,7 +90,8 @@ for _, name in ipairs { "openai", "anthropic", "gemini" } do
       for _, ask in ipairs { whole, streamed } do
         soon(function()
           local port = mock.control({ silent = true }).silent
-          local pool = mock.pool(name, { base_url = "http://127.0.0.1:" .. port })
+          local pool = mock.pool(name,
+            { base_url = "http://127.0.0.1:" .. port })
           return (select(2, cancelled(ask, pool, 0.03)))
         end)
       end
@@ -116,7 +117,7 @@ describe("a stream that is not read to its end", function()
 
   local function closes(finish)
     soon(function()
-      local pool = pool_of "openai"
+      local pool = mock.pool "openai"
       mock.next { text = "a b c d", wait_piece = 30 }
       local at = finish(pool) or llmpool.now()
       ledger.settled(pool)
