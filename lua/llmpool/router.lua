@@ -19,8 +19,9 @@ local Request = require "llmpool.router.request"
 local run = require "llmpool.router.run"
 local stream = require "llmpool.router.stream"
 
-local attempt_once, step_by_step, walk = native.attempt, quick.step_by_step,
-  quick.walk
+local attempt_once, decide = native.attempt, native.decide
+local now = native.now
+local step_by_step, walk = quick.step_by_step, quick.walk
 
 local Router = {}
 Router.__index = Router
@@ -78,7 +79,8 @@ function Router.new(options)
   end
   local self = setmetatable({
     pool = options.pool, view = native.view(options.pool),
-    timeout = options.timeout, instructions = options.instructions or 100000,
+    timeout = options.timeout or false,
+    instructions = options.instructions or 100000,
     memory = options.memory or 16 << 20, strict = options.strict or false,
     backoff = options.backoff or 0.5, max_backoff = options.max_backoff or 8,
     context = options.context or {}, requests = 0, listeners = {},
@@ -168,28 +170,33 @@ local function compile(self, made)
   return not why, why and reload.text(err) or result
 end
 
---- The plan that a policy makes. Returns it, or nil, a sentence and why:
--- raised, instructions, memory or plan.
-function Router:_ask(policy, request, options, streams)
-  local made, err, why = native.decide(self.view, policy, self.instructions,
-    self.memory, request, options, streams)
-  if made ~= nil then
-    local known_plan = plan.quick(made)
-    if known_plan and known_plan.checked == self.pool then return known_plan end
-  end
-  if why then
-    if why == "memory" then
-      err = ("the policy held more than %d bytes"):format(self.memory)
-    end
-    return nil, err, why
-  end
+-- What a policy has returned as a plan: a plan, or nil, a sentence and why.
+local function plan_of(self, policy, made)
+  local known_plan = made ~= nil and plan.quick(made)
+  if known_plan and known_plan.checked == self.pool then return known_plan end
   local ok, result = compile(self, made)
   if ok then
-    ok, err = pcall(check_models, self, result)
-    if ok then return result end
+    local there, err = pcall(check_models, self, result)
+    if there then return result end
     result = err
   end
   return nil, place_of(policy) .. ": " .. tostring(result), "plan"
+end
+
+-- The same of all that `decide` returns; why: raised, instructions, memory or
+-- plan.
+local function judged(self, policy, made, err, why)
+  if not why then return plan_of(self, policy, made) end
+  if why == "memory" then
+    err = ("the policy held more than %d bytes"):format(self.memory)
+  end
+  return nil, err, why
+end
+
+--- The plan that a policy makes. Returns it, or nil, a sentence and why.
+function Router:_ask(policy, request, options, streams)
+  return judged(self, policy, decide(self.view, policy, self.instructions,
+    self.memory, request, options, streams))
 end
 
 -- The plan of last resort.
@@ -217,10 +224,10 @@ local function policy_failed(self, err, why)
   end
 end
 
---- The plan for a request: the policy's, or its predecessor's, or the default.
-function Router:_decide(request, options, streams)
-  if self.watching then reload.look(self) end
-  local made, err, why = self:_ask(self.policy, request, options, streams)
+-- From what the policy has returned: its plan, or its predecessor's, or the
+-- default.
+local function chosen(self, request, options, streams, made, err, why)
+  made, err, why = judged(self, self.policy, made, err, why)
   if made then
     if self.trial then reload.passed(self) end
     return made
@@ -232,6 +239,43 @@ function Router:_decide(request, options, streams)
     if made then return made end
   end
   return default_plan(self, err, why)
+end
+
+-- The plan of a policy that always has the same, if it was looked at before:
+-- it need not be asked.
+local function fixed_plan(self)
+  local made = policies.fixed[self.policy]
+  if made and made.checked == self.pool and not (self.watching or self.trial
+    or self.listening) then
+    return made
+  end
+end
+
+-- A plan that needs nothing but to be followed is looked up once: `settled` is
+-- gone as soon as anybody listens or there is another policy.
+local function settle(self, made)
+  if made.plain == nil then quick.look(made) end
+  if made.plain > 0 and not (made.budgeted or self.timeout) then
+    self.settled = made
+  end
+end
+
+--- The plan for a request.
+function Router:_decide(request, options, streams)
+  local made = fixed_plan(self)
+  if made then
+    settle(self, made)
+    return made
+  end
+  if self.watching then reload.look(self) end
+  local err, why
+  made, err, why = decide(self.view, self.policy, self.instructions,
+    self.memory, request, options, streams)
+  if not (why or self.trial) then
+    local known_plan = made ~= nil and plan.quick(made)
+    if known_plan and known_plan.checked == self.pool then return known_plan end
+  end
+  return chosen(self, request, options, streams, made, err, why)
 end
 
 -- ---- requests ---------------------------------------------------------------
@@ -262,31 +306,25 @@ local function check_call(self, name, request, options)
   return options
 end
 
-local function is_plain(self, options)
-  return not (self.timeout or options.timeout or options.priority
-    or options.tokens)
+-- Budgets are shares of all requests.
+local function earn(self)
+  local retries, hedges = self.retry_budget, self.hedge_budget
+  if retries.level < retries.burst then retries:earn() end
+  if hedges.level < hedges.burst then hedges:earn() end
 end
 
--- The plan of a policy that always has the same, if it was looked at before:
--- it need not be asked.
-local function fixed_plan(self)
-  local made = policies.fixed[self.policy]
-  if made and made.checked == self.pool and not (self.watching or self.trial
-    or self.listening) then
-    return made
-  end
-end
-
--- Makes the request; nil and the plan, if it can go the short way.
-local function begin(self, request, options, streams)
-  local notes = self.listening and {} or nil
-  if notes then native.view_begin(self.view, false, notes) end
-  local made = fixed_plan(self) or self:_decide(request, options, streams)
+local function earn_for(made)
   if made.hedge_budget then made.hedge_budget:earn() end
   if made.retry_budget then made.retry_budget:earn() end
-  if not (streams or notes) and is_plain(self, options)
-    and quick.fits(made) then
-    return nil, made
+end
+
+-- A request that goes the long way, with the plan if it is there already.
+local function begin(self, request, options, streams, made)
+  local notes = self.listening and {} or nil
+  if notes then native.view_begin(self.view, false, notes) end
+  if not made then
+    made = self:_decide(request, options, streams)
+    earn_for(made)
   end
   local r = Request.new(self, request, options, made, streams)
   if notes then
@@ -303,12 +341,6 @@ local function guarded(r, fn, ...)
   if ok then return a, b end
   r:finish(false, a)
   error(a, 0)
-end
-
--- The budgets are shares of all requests.
-local function earn(self)
-  self.retry_budget:earn()
-  self.hedge_budget:earn()
 end
 
 local function answer(r)
@@ -340,33 +372,57 @@ local function go_on(r, err, lane, attempt, failed)
   return done(r, record, text, response)
 end
 
--- By the short way, or on from where it has failed.
-local function generate_quickly(self, request, options, made)
-  local ok, a, b, lane, attempt, failed = quick.generate(self, request, options,
-    made)
-  if ok then return a, b end
-  return guarded(b, go_on, a, lane, attempt, failed)
+local function generate_slowly(self, request, options, made)
+  return guarded(begin(self, request, options, false, made), generate)
 end
 
--- ---- the same for our own callers -------------------------------------------
+-- ---- the short way ----------------------------------------------------------
 
--- The plan of a router that has nothing to do but follow it, looked up once:
--- `settled` is gone as soon as anybody listens or there is another policy.
-local function settled_plan(self)
-  local made = fixed_plan(self)
-  if not made or self.timeout or made.hedge_budget or made.retry_budget
-    or not quick.fits(made) then
-    return nil
-  end
-  self.settled = made
-  return made
-end
-
--- From what walk has returned: ok, text and response; or false, the error and
--- what it takes to go on.
+-- From what quick.lua has returned: ok, text and response; or false, the error
+-- and what it takes to go on; or nil.
 local function try_on(ok, a, b, ...)
-  if ok then return ok, a, b end
+  if ok ~= false then return ok, a, b end
   return pcall(guarded, b, go_on, a, ...)
+end
+
+-- One attempt, and the next, without a time.
+local function try_plain(self, request, options, made, started)
+  local first = made[1]
+  local model, ask = first.model, first.ask
+  local ok, a, b, c = attempt_once(self.view, model, request, ask)
+  if ok == nil then ok, a, b, c = step_by_step(self, model, request, ask) end
+  if not ok then
+    return try_on(walk(self, request, options, made, started, a, b, c))
+  end
+  self.requests = self.requests + 1
+  return ok, a, b
+end
+
+-- By the short way if the plan and the call allow it. Returns true, the text
+-- and the response, or false and the error.
+local function serve(self, request, options, started, made)
+  if made.plain == nil then quick.look(made) end
+  if made.budgeted then earn_for(made) end
+  if not (options.priority or options.tokens) then
+    if not (self.timeout or options.timeout) and made.plain > 0 then
+      return try_plain(self, request, options, made, started)
+    end
+    if made.timed then
+      local ok, a, b = try_on(quick.within(self, request, options, made,
+        started))
+      if ok ~= nil then return ok, a, b end
+    end
+  end
+  return pcall(generate_slowly, self, request, options, made)
+end
+
+local function try(self, request, options, started)
+  if self.listening then
+    return pcall(generate_slowly, self, request, options)
+  end
+  local ok, made = pcall(self._decide, self, request, options, false)
+  if not ok then return ok, made end
+  return serve(self, request, options, started, made)
 end
 
 --- generate, for callers who have checked what they ask, and know the time: a
@@ -374,13 +430,14 @@ end
 -- since a call more is a twentieth of a simulated request.
 -- @return true, the text and the response; or false and the error
 function Router:_try(request, options, started)
-  local made = self.settled or settled_plan(self)
-  if not made or options and not is_plain(self, options) then
-    return pcall(self.generate, self, request, options)
-  end
   local retries, hedges = self.retry_budget, self.hedge_budget
   if retries.level < retries.burst then retries:earn() end
   if hedges.level < hedges.burst then hedges:earn() end
+  local made = self.settled
+  if not made then return try(self, request, options or NONE, started) end
+  if options and (options.timeout or options.priority or options.tokens) then
+    return serve(self, request, options, started, made)
+  end
   local first = made[1]
   local model, ask = first.model, first.ask
   local ok, a, b, c = attempt_once(self.view, model, request, ask)
@@ -396,10 +453,9 @@ end
 -- @return the text, and the response; raises the first cause, with attempts
 function Router:generate(request, options)
   options = check_call(self, "generate", request, options)
-  earn(self)
-  local r, made = begin(self, request, options, false)
-  if not r then return generate_quickly(self, request, options, made) end
-  return guarded(r, generate)
+  local ok, a, b = self:_try(request, options, now())
+  if ok then return a, b end
+  error(a, 0)
 end
 
 local function open(r)

@@ -5,9 +5,11 @@
 ** One idea: it is the method generate of a client that has nothing but a
 ** latency, a reply and failures, as one C function, since a simulated request
 ** is little else. What fails and how is told by Lua (simulated/faults.lua); a
-** client with more to it, and a call with a timeout, is Lua's altogether
-** (providers/simulated.lua).
+** client with more to it, and a call with more limits than one of the whole, is
+** Lua's altogether (providers/simulated.lua).
 */
+#include <string.h>
+
 #include "binding.h"
 
 #include "../runtime/fields.h"
@@ -20,8 +22,9 @@ typedef struct Answer {
   const Draw *latency; /* or NULL: upvalue LATENCY, a function; or at once */
 } Answer;
 
-/* upvalues: binding shelf answer text type fail whole strike odds latency */
-enum { ANSWER = 3, TEXT, TYPE, FAIL, WHOLE, STRIKE, ODDS, LATENCY };
+/* upvalues: binding shelf answer text type fail late whole strike odds latency
+*/
+enum { ANSWER = 3, TEXT, TYPE, FAIL, LATE, WHOLE, STRIKE, ODDS, LATENCY };
 #define UP(n) lua_upvalueindex(n)
 
 static int k_over(lua_State *L, int status, lua_KContext ctx) {
@@ -112,33 +115,66 @@ static void push_latency(lua_State *L) {
   }
 }
 
-static bool has_timeout(lua_State *L) {
-  if (lua_isnoneornil(L, 3)) return false;
-  bool has = lua_getfield(L, 3, "timeout") != LUA_TNIL;
+/* Calls a function of Lua's with all that is on the stack. */
+static int hand_on(lua_State *L, int function) {
+  lua_pushvalue(L, UP(function));
+  lua_insert(L, 1);
+  lua_callk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, k_over);
+  return lua_gettop(L);
+}
+
+enum { NO_LIMIT = -1, MANY_LIMITS = -2 };
+
+/* The table at `index` says how long the whole may take, and nothing else. */
+static double total_alone(lua_State *L, int index) {
+  double total = MANY_LIMITS;
+  lua_pushnil(L);
+  while (lua_next(L, index)) {
+    bool is_total = lua_type(L, -2) == LUA_TSTRING &&
+                    strcmp(lua_tostring(L, -2), "total") == 0 &&
+                    lua_type(L, -1) == LUA_TNUMBER;
+    total = is_total ? lua_tonumber(L, -1) : MANY_LIMITS;
+    lua_pop(L, 1);
+    if (is_total) continue;
+    lua_pop(L, 1);
+    break;
+  }
+  return total >= 0 ? total : MANY_LIMITS;
+}
+
+/* Seconds that the call allows; or one of the two above. */
+static double limit_of(lua_State *L) {
+  double limit = MANY_LIMITS;
+  if (!lua_istable(L, 3)) return lua_isnoneornil(L, 3) ? NO_LIMIT : MANY_LIMITS;
+  if (lua_getfield(L, 3, "timeout") == LUA_TNIL)
+    limit = NO_LIMIT;
+  else if (lua_istable(L, -1))
+    limit = total_alone(L, lua_gettop(L));
   lua_pop(L, 1);
-  return has;
+  return limit;
 }
 
 /* (client, request, options) -> text, response; raises as the client fails */
 static int f_answer(lua_State *L) {
   const Answer *answer = lua_touserdata(L, UP(ANSWER));
-  if (has_timeout(L)) {
-    lua_pushvalue(L, UP(WHOLE));
-    lua_insert(L, 1);
-    lua_callk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, k_over);
-    return lua_gettop(L);
-  }
+  double limit = limit_of(L);
+  if (limit == MANY_LIMITS) return hand_on(L, WHOLE);
   lua_settop(L, 2);
   if (strikes(L, answer)) {
-    lua_pushvalue(L, UP(FAIL));
-    lua_insert(L, 3);
-    lua_callk(L, 2, 0, 0, k_over);
-    return 0;
+    lua_remove(L, 1);
+    lua_remove(L, 1);
+    if (limit >= 0) lua_pushnumber(L, limit);
+    return hand_on(L, FAIL);
   }
   if (answer->latency)
     lua_pushnumber(L, draw_next(answer->latency));
   else
     push_latency(L);
+  if (limit >= 0 && lua_tonumber(L, 3) > limit) {
+    lua_settop(L, 0);
+    lua_pushnumber(L, limit);
+    return hand_on(L, LATE);
+  }
   return lua_tonumber(L, 3) > 0 ? wait(L) : push_answer(L);
 }
 
@@ -148,15 +184,17 @@ static const Draw *push_draw(lua_State *L, const char *name) {
   return draw_of(L, -1);
 }
 
-/* ({text, read, fail, whole, strike, odds, rate, latency}) -> the method:
+/* ({text, read, fail, late, whole, strike, odds, rate, latency}) -> the method:
 **   read     function (request, seconds, key) -> that field of the response
-**   fail     function (kind, retry_at) that waits and raises
-**   whole    function (client, request, options) for a call with a timeout
+**   fail     function (kind, retry_at, limit) that waits and raises
+**   late     function (limit) that waits for so long, and raises
+**   whole    function (client, request, options) for a call with other limits
+**            than one of the whole
 **   strike   function (now) -> nil, or kind and retry_at; asked every time, or
 **            only as often as odds, a draw from 0 to 1, are below rate
 **   latency  a function () -> seconds, which does not wait; best a draw */
 static int f_answerer(lua_State *L) {
-  static const char *const names[] = {"fail", "whole", "strike"};
+  static const char *const names[] = {"fail", "late", "whole", "strike"};
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
   push_upvalues(L, binding_of(L));

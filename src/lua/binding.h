@@ -74,6 +74,7 @@ typedef struct Choice {
 
 struct Guard {
   llm_lease lease; /* first: a waiter leads here */
+  double till;     /* an attempt: when its time is over, in seconds; 0: never */
   union {
     Message wake; /* until it is named */
     struct {
@@ -163,8 +164,8 @@ void set_lenders(lua_State *L, Binding *binding, const luaL_Reg *functions);
 ** pools' methods. [-0, +0, m] */
 void leases_open(lua_State *L, Binding *binding, int functions);
 /* Asks a model, that no wait is barred from, with the stack of lend.h; what
-** comes of it is returned. */
-int ask_model(lua_State *L, Guard *guard, llm_model *model);
+** comes of it is returned. It waits for so long, or as the model says: -1. */
+int ask_model(lua_State *L, Guard *guard, llm_model *model, int64_t wait_ns);
 
 /* attempt.c: for the stack of lend.h with a request in it */
 int attempt_serve(lua_State *L, Guard *guard);
@@ -181,9 +182,10 @@ void outcome_open(lua_State *L, Binding *binding);
 /* client args... instance method: calls it, and tells the pool how it went. */
 int call_generate(lua_State *L);
 /* Tells the pool of a request that the guard's client has done since `began`;
-** of one that has raised what is on the top, and stays there. */
+** of one that has raised, after some time, what is on the top, and stays there.
+*/
 void outcome_success(lua_State *L, Guard *guard, int64_t began, int response);
-void outcome_failure(lua_State *L, Guard *guard, int64_t began);
+void outcome_failure(lua_State *L, Guard *guard, double seconds);
 /* A message handler: a failure that a provider has told needs no traceback,
 ** and a traceback costs more than the request; a bug does. */
 int keep_of_bugs(lua_State *L);
@@ -356,6 +358,9 @@ void inspect_open(lua_State *L, Binding *binding);
 void events_open(lua_State *L, Binding *binding);
 void task_open(lua_State *L, Binding *binding);
 void scope_open(lua_State *L, Binding *binding);
+/* Pushes a function (seconds, function, ...) as llmpool.timeout is one, for our
+** own modules. */
+void push_timeout_inside(lua_State *L);
 void thread_open(lua_State *L, Binding *binding);
 void chance_open(lua_State *L, Binding *binding);
 void crew_open(lua_State *L, Binding *binding);

@@ -71,6 +71,7 @@ Guard *guard_take(lua_State *L, Binding *b, bool owned) {
   b->free = guard->next;
   guard->task = task;
   guard->is_owned = owned;
+  guard->till = 0;
   guard_unname(guard);
   if (!owned) return guard;
   guard->next = task->leases;

@@ -321,10 +321,11 @@ static int ask_for(lua_State *L, LuaPool *pool, uint8_t tag) {
 }
 
 /* The options lie checked in their place. */
-int ask_model(lua_State *L, Guard *guard, llm_model *model) {
+int ask_model(lua_State *L, Guard *guard, llm_model *model, int64_t wait_ns) {
   const ModelInfo *info = llm_model_user(model);
   llm_ask ask;
-  check_ask(L, OPTIONS, info->timeout_ns, guard->task->world->clock, &ask);
+  check_ask(L, OPTIONS, wait_ns >= 0 ? wait_ns : info->timeout_ns,
+            guard->task->world->clock, &ask);
   guard->lease.model = model;
   return advance(L, guard, begin(L, guard, &ask));
 }

@@ -220,13 +220,12 @@ static int tell_failure(lua_State *L) {
   return 0;
 }
 
-void outcome_failure(lua_State *L, Guard *guard, int64_t began) {
+void outcome_failure(lua_State *L, Guard *guard, double seconds) {
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   lua_pushcfunction(L, tell_failure);
   lua_pushlightuserdata(L, guard);
   lua_pushvalue(L, -3);
-  int64_t now = world_now(worker_of(L)->world);
-  lua_pushnumber(L, to_seconds(now - began));
+  lua_pushnumber(L, seconds);
   if (lua_pcall(L, 3, 0, 0) != LUA_OK) lua_pop(L, 1);
 }
 
@@ -237,7 +236,10 @@ static int k_generated(lua_State *L, int status, lua_KContext ctx) {
   (void)ctx;
   int64_t began = (int64_t)lua_tointeger(L, BEGAN);
   if (guard && ok) outcome_success(L, guard, began, MESSAGES + 2);
-  if (guard && !ok) outcome_failure(L, guard, began);
+  if (guard && !ok) {
+    int64_t now = world_now(worker_of(L)->world);
+    outcome_failure(L, guard, to_seconds(now - began));
+  }
   if (ok) return lua_gettop(L) - MESSAGES;
   rethrow_mark(L);
   return lua_error(L);

@@ -141,6 +141,12 @@ static int f_timeout(lua_State *L) { return timeout(L, keep_traceback); }
 ** of the time need no traceback. */
 static int f_timeout_inside(lua_State *L) { return timeout(L, keep_of_bugs); }
 
+static const char inside_key = 't'; /* registry: the function */
+
+void push_timeout_inside(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &inside_key);
+}
+
 /* ---- shield ------------------------------------------------------------ */
 
 /* stack: 1 a value to be closed that counts the shield down; 2 handler */
@@ -186,6 +192,8 @@ void scope_open(lua_State *L, Binding *b) {
   static const luaL_Reg shield_metamethods[] = {{"__close", shield_close},
                                                 {NULL, NULL}};
   set_functions(L, b, functions);
+  lua_getfield(L, -1, "timeout_inside");
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &inside_key);
   new_type(L, b, "llmpool.shield", NULL, shield_metamethods);
   lua_pop(L, 2);
   luaL_getmetatable(L, SCOPE_TYPE);

@@ -207,9 +207,10 @@ local function plain_generate(self)
     text = self.reply, read = reader(self), latency = self.latency,
     strike = odds and odds.choose or self.strike,
     odds = odds and odds.draw, rate = odds and odds.rate,
-    fail = function(kind, retry_at)
-      self:fail(kind, retry_at, self.timeout)
+    fail = function(kind, retry_at, limit)
+      self:fail(kind, retry_at, limit and { total = limit } or self.timeout)
     end,
+    late = function(limit) wait(self, math.huge, limit, "timeout_total") end,
     whole = function(_, ...) return Simulated.generate(self, ...) end,
   }
 end

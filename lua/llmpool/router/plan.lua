@@ -190,37 +190,92 @@ function plan.is(value)
   return type(meta) == "table" and meta.__name == NAME
 end
 
--- ---- plans that are only names ----------------------------------------------
+-- ---- plans that come again --------------------------------------------------
 
--- Kept by their names, as far as they are few: kept[a][b][PLAN].
-local MOST, PLAN = 1000, 1
+-- Most policies write their plan anew for every request, and it is one of a
+-- few: plans of names and numbers alone are kept by what is in them, in a tree
+-- of steps: kept[a][b][PLAN] for { a, b }. An attempt or a list within one is
+-- between BEGIN and END.
+local MOST, PLAN, BEGIN, END = 10000, {}, {}, {}
 local kept, count = {}, 0
 
--- Where the plan of this list is kept; nil if it is more than names.
-local function place_of(t, n)
-  if next(t, n > 0 and n or nil) ~= nil or n == 0 then return nil end
-  local node = kept
-  for i = 1, n do
-    local name = t[i]
-    if type(name) ~= "string" then return nil end
-    local deeper = node[name]
-    if not deeper then
-      deeper = {}
-      node[name] = deeper
-    end
-    node = deeper
+local function step(node, key)
+  local deeper = node[key]
+  if not deeper then
+    deeper = {}
+    node[key], count = deeper, count + 1
   end
-  return node
+  return deeper
 end
 
-local function of_list(t)
-  local place = place_of(t, #t)
+-- Beyond a list of names, or nil if it is something else.
+local function step_list(node, names)
+  local n = #names
+  if n == 0 or getmetatable(names) or next(names, n) ~= nil then return nil end
+  node = step(node, BEGIN)
+  for i = 1, n do
+    if type(names[i]) ~= "string" then return nil end
+    node = step(node, names[i])
+  end
+  return step(node, END)
+end
+
+local function step_value(node, value)
+  local kind = type(value)
+  if kind == "string" or kind == "number" and value == value then
+    return step(node, value)
+  end
+  return kind == "table" and step_list(node, value) or nil
+end
+
+-- Beyond an attempt, or nil if there is more to it.
+local function step_attempt(node, attempt)
+  if type(attempt) ~= "table" or getmetatable(attempt) then return nil end
+  node = step(node, BEGIN)
+  for key, value in next, attempt do
+    if type(key) ~= "string" then return nil end
+    node = step_value(step(node, key), value)
+    if not node then return nil end
+  end
+  return step(node, END)
+end
+
+-- Of a plan's own fields a time alone.
+local function step_timeout(node, t, key, value)
+  if key ~= "timeout" or type(value) ~= "number" or value ~= value
+    or next(t, key) ~= nil then
+    return nil
+  end
+  return step(step(node, key), value)
+end
+
+-- Where the plan of this table is kept, which has no metatable; nil if it is
+-- not to be kept.
+local function place_of(t)
+  local n, node = #t, kept
+  if n == 0 then return t.model ~= nil and step_attempt(node, t) or nil end
+  for i = 1, n do
+    local entry = t[i]
+    if type(entry) == "string" then
+      node = step(node, entry)
+    else
+      node = step_attempt(node, entry)
+      if not node then return nil end
+    end
+  end
+  local key, value = next(t, n)
+  if key == nil then return node end
+  return step_timeout(step(node, END), t, key, value)
+end
+
+local function of_table(t)
+  if count >= MOST then kept, count = {}, 0 end
+  local place = not getmetatable(t) and place_of(t)
   if not place then return compile(t) end
   local made = place[PLAN]
   if made then return made end
   made = compile(t)
-  if count >= MOST then kept, count = {}, 0 end
-  place[PLAN], count = made, count + 1
+  place[PLAN] = made
   return made
 end
 
@@ -232,21 +287,26 @@ end
 --- Compiles what a policy returned; raises a sentence if it is no plan.
 function plan.of(value)
   if type(value) == "table" then
-    return plan.is(value) and value or of_list(value)
+    return plan.is(value) and value or of_table(value)
   end
   if type(value) ~= "string" or value == "" then
     bad("%s is no plan: %s", what_is(value), plan.WHAT)
   end
   local place = kept[value]
-  return place and place[PLAN] or of_list { value }
+  return place and place[PLAN] or of_table { value }
 end
 
---- What `of` would return without a look at it, or nil.
+--- What `of` would return and has returned before, or nil.
 function plan.quick(value)
+  local place
   if type(value) == "table" then
-    return plan.is(value) and value or nil
+    local meta = getmetatable(value)
+    if meta == Plan then return value end
+    if meta then return plan.is(value) and value or nil end
+    place = place_of(value)
+  else
+    place = kept[value]
   end
-  local place = kept[value]
   return place and place[PLAN]
 end
 
@@ -272,7 +332,7 @@ end
 function plan.with(from, changes)
   local result = setmetatable({}, Plan)
   for key, value in pairs(from) do result[key] = value end
-  result.plain = nil -- looked up anew (quick.lua)
+  result.plain = nil -- looked at anew (quick.lua)
   for key, value in pairs(changes) do
     if key == "on_attempt" or key == "on_done" then
       result[key] = append(from[key], value)
