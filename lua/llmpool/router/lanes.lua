@@ -154,8 +154,8 @@ end
 
 -- ---- hedges -----------------------------------------------------------------
 
---- Whether another lane has won: this one's end is no news.
-function lanes.is_loser(r) return r.won ~= nil end
+--- Whether another lane has ended the request: this one's end is no news.
+function lanes.is_loser(r) return r.won ~= nil or r.stopped end
 
 -- A lane as a task of the scope. Its success ends the others.
 local function run_lane(r, scope, lane, attempt)
@@ -214,6 +214,14 @@ local function hedge_later(r, scope, attempt)
   end)
 end
 
+-- If it is the caller that was cancelled.
+local function raise_cancellation(r)
+  local ok, err = pcall(native.sleep, 0)
+  if ok then return end
+  if r.state ~= "CANCELLED" then r.enter(r, "CANCELLED") end
+  error(err, 0)
+end
+
 local function side_by_side(r, lane, attempt)
   r.lanes, r.running = { lane }, 0
   native.scope(function(scope)
@@ -222,7 +230,7 @@ local function side_by_side(r, lane, attempt)
   end)
   r.lanes = nil
   if not r.won then
-    native.sleep(0) -- raises if it is the caller that was cancelled
+    raise_cancellation(r)
     return nil
   end
   return r.won, table.unpack(r.result, 1, 2)
