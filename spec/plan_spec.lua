@@ -100,6 +100,61 @@ describe("a plan", function()
     assert.matches("plan_spec.lua:%d+: attempt 1", err)
   end)
 
+  it("is known again when it is written anew", function()
+    local function same(a, b)
+      local first, second = plan.of(a), plan.of(b)
+      assert.equal(first, second)
+      assert.equal(first, plan.quick(b))
+    end
+    same({ "a", "b" }, { "a", "b" })
+    same({ { model = "a", timeout = 1 }, "b" },
+      { { model = "a", timeout = 1 }, "b" })
+    same({ model = "a", retries = 2 }, { model = "a", retries = 2 })
+    same({ { model = { "a", "b" } }, timeout = 3 },
+      { { model = { "a", "b" } }, timeout = 3 })
+  end)
+
+  it("is another where anything is other", function()
+    local plans = {
+      { "a" }, { "a", "b" }, { "b", "a" }, { model = { "a", "b" } },
+      { { model = "a" }, "b" }, { { model = "a", timeout = 1 } },
+      { { model = "a", timeout = 2 } }, { { model = "a" }, timeout = 1 },
+      { { model = "a" }, { model = "b" } }, { { model = { "a" } }, "b" },
+      { { model = "a", client = "b" } }, { { model = "a", client = { "b" } } },
+      { { model = "a", client = { "b", "c" } } }, { "a", timeout = 1 },
+      { { model = "a" }, "timeout", "x" },
+    }
+    local seen = {}
+    for round = 1, 2 do
+      for i, value in ipairs(plans) do
+        local made = plan.of(value)
+        assert.equal(round == 2 and i or false, seen[made] or false)
+        seen[made] = i
+      end
+    end
+    -- what differs from these is refused, kept or not
+    assert.matches("timeout of attempt 1",
+      refusal { { model = "a", timeout = "x" } })
+    assert.matches("has no model", refusal { { timeout = 1 } })
+    assert.matches("timeout of the plan", refusal { "a", timeout = "x" })
+    assert.matches("timeout", refusal { { model = "a", timeout = 0 / 0 } })
+  end)
+
+  it("is not kept if there is more to it than names and numbers", function()
+    local function hook() end
+    for _, make in ipairs {
+      function() return { "a", on_done = hook } end,
+      function() return { "a", cost = 1 } end,
+      function() return { { model = setmetatable({ "a" }, {}) } } end,
+      function() return { setmetatable({ model = "a" }, {}) } end,
+      function() return setmetatable({ "a" }, {}) end,
+    } do
+      assert.not_equal(plan.of(make()), plan.of(make()))
+    end
+    for i = 1, 30000 do plan.of { { model = "a", timeout = i } } end
+    assert.equal(30000, plan.of { { model = "a", timeout = 30000 } }[1].timeout)
+  end)
+
   it("can be made of another, which stays as it was", function()
     local hook, other = function() end, function() end
     local from = plan.new { { model = "a", client = "x" }, "b", timeout = 3,

@@ -282,6 +282,20 @@ describe("an explanation", function()
     end)
   end)
 
+  it("has first tokens where somebody has streamed", function()
+    local client = { id = "s", first_token = 0.2, per_token = 0.1,
+                     reply = "a b c" }
+    llmpool.simulate({}, function()
+      local pool = llmpool.new()
+      pool:register_model("m", { llmpool.simulated(client) })
+      local router = llmpool.router { pool = pool, policy = "m" }
+      for _ in router:stream "q" do end -- luacheck: ignore
+      local explained = router:explain "q"
+      assert.near(0.2, explained.candidates[1].first_token, 1e-6)
+      assert.matches("latency  first  errors.*0.2 s", tostring(explained))
+    end)
+  end)
+
   it("is data: the plan, the candidates, who is chosen", function()
     simulate({ policy = require "llmpool.policy.least_busy" { "a", "b" } },
       function(router, _, pool)

@@ -172,6 +172,23 @@ describe("a run of a scenario", function()
     assert.equal(hash { clients = clients }, hash(clients))
   end)
 
+  -- Three at once, a second each: the second waits 1 s for its turn, the third
+  -- 2 s, and none of them for a client.
+  it("has the waits in tenant_shares' own line", function()
+    local report = scenario {
+      models = { m = { clients = { { id = "a", latency = 1 } } } },
+      make_policy = function()
+        return require "llmpool.policy.tenant_shares" { "m" }
+      end,
+      traffic = { "once", callers = 3, at = 0 },
+    }:run {}
+    assert.same({ 3, 2 }, { report.turn.count, report.turn.max })
+    assert.near(1, report.turn.mean, 1e-9)
+    assert.equal(0, report.wait.max)
+    local text = require "llmpool.scenario.text".report(report, 80)
+    assert.matches("\nturn +", text)
+  end)
+
   it("counts a caller in the lines of several models once", function()
     local clients = { { id = "a", latency = { "exponential", mean = 1 } } }
     local r = scenario {

@@ -140,6 +140,7 @@ function router:listen(fn) end
 ---@field lent integer
 ---@field waiting integer callers in its model's line
 ---@field latency number seconds, of late; 0: unknown
+---@field first_token number the same, of streams
 ---@field error_rate number of late; 0 to 1
 ---@field rank? integer which attempt of the plan; nil: left out
 ---@field preference? integer 1: preferred by it

@@ -107,6 +107,7 @@ local scenario = {}
 ---@field served_rate number
 ---@field failed table kind -> count, and total
 ---@field wait table count, mean, sd, min, p50, p95, p99, max: of each lease
+---@field turn table the same, of requests in tenant_shares' own line
 ---@field latency table the same, of what was served
 ---@field models table name -> {wait, lends, queue}
 ---@field clients table[] {id, model, lends, utilisation, resting, ...}

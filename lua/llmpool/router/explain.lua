@@ -78,7 +78,8 @@ local function candidates(view, plan, notes)
       result[#result + 1] = {
         model = name, client = client.id, state = state_of(client, view.now),
         free = client.free, lent = client.lent, latency = client.latency,
-        error_rate = client.error_rate, waiting = model.waiting,
+        first_token = client.first_token, error_rate = client.error_rate,
+        waiting = model.waiting,
         score = note and note.score, rank = rank, preference = preference,
         why = why(rank, preference, client, note),
       }
@@ -187,15 +188,29 @@ local function number(value, format)
   return value and format:format(value) or "-"
 end
 
+local function seconds(value)
+  return value > 0 and ("%.3g s"):format(value) or "-"
+end
+
+-- First tokens are known only where somebody streams.
+local function have_streamed(list)
+  for _, entry in ipairs(list) do
+    if entry.first_token > 0 then return true end
+  end
+end
+
 local function show_candidates(out, list)
+  local streamed = have_streamed(list)
   local rows = { { "client", "state", "latency", "errors", "score", "why" } }
   for i, entry in ipairs(list) do
     rows[i + 1] = {
-      entry.model .. "/" .. entry.client, entry.state,
-      entry.latency > 0 and ("%.3g s"):format(entry.latency) or "-",
+      entry.model .. "/" .. entry.client, entry.state, seconds(entry.latency),
       ("%.0f %%"):format(entry.error_rate * 100),
       number(entry.score, "%.4g"), entry.why,
     }
+  end
+  for i, row in ipairs(streamed and rows or {}) do
+    table.insert(row, 4, i == 1 and "first" or seconds(list[i - 1].first_token))
   end
   show_table(out, rows)
 end

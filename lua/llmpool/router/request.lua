@@ -37,9 +37,9 @@ function Request.new(router, request, options, plan, streams)
   return setmetatable({
     id = router.requests, router = router, request = request,
     options = options, plan = plan, streams = streams, started = started,
-    deadline = timeout and started + timeout, priority = options.priority,
-    tokens = options.tokens, attempts = {}, cursor = 0, tried = 0,
-    state = "NEW",
+    deadline = timeout and started + timeout or nil,
+    priority = options.priority, tokens = options.tokens, attempts = {},
+    cursor = 0, tried = 0, state = "NEW",
   }, Request)
 end
 
@@ -71,7 +71,9 @@ function Request:pass_gate()
   if not gate then return end
   run.enter(self, "QUEUED")
   local left = self.deadline and self.deadline - native.now()
+  local since, turns = native.now(), self.router.turns
   local entered = gate:enter(self.plan.share, self.plan.cost or 1, left)
+  if turns then turns:add(native.now() - since) end
   if entered then
     self.entered = true
     return

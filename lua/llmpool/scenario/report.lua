@@ -137,6 +137,7 @@ function report.of(run)
     served_rate = requests > 0 and served / requests or 0,
     throughput = seconds > 0 and served / seconds or 0,
     failed = failures_of(calls), wait = read.wait, latency = latency,
+    turn = calls.router.turns:summary(),
     first = calls.first:summary(), failed_after = calls.lost:summary(),
     leases = read.counts.lent, attempts = requests > 0
       and read.counts.lent / requests or 0,

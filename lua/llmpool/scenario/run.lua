@@ -127,7 +127,9 @@ end
 local function router_of(scenario, pool, policy)
   local options = { pool = pool, policy = policy, strict = true }
   for key, value in pairs(scenario.router or {}) do options[key] = value end
-  return require "llmpool".router(options)
+  local router = require "llmpool".router(options)
+  router.turns = native.meter()
+  return router
 end
 
 local function play(scenario, options)

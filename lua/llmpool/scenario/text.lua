@@ -91,6 +91,7 @@ local function times(out, report, width)
   row("latency", report.latency)
   if report.first.count > 0 then row("first token", report.first) end
   row("wait", report.wait)
+  if report.turn.count > 0 then row("turn", report.turn) end
 end
 
 local function name_width(list, most)
