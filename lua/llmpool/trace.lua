@@ -18,6 +18,10 @@ local native = require "llmpool.native"
 
 local trace = {}
 
+-- Those that are not closed: one that a script does not keep, or whose
+-- variable is gone while the program ends, goes on.
+local live = {}
+
 local Trace = {}
 Trace.__index = Trace
 Trace.__name = "llmpool.trace"
@@ -178,12 +182,14 @@ function trace.open(path, target)
   else
     record:watch(target)
   end
+  live[self] = true
   return self
 end
 
 --- Ends the trace: the file is complete.
 function Trace:close()
   local tape = self.tape
+  live[self] = nil
   if not tape then return end
   if self.stop then
     self.stop()
