@@ -265,6 +265,28 @@ describe("a policy that is reloaded", function()
   end)
 end)
 
+describe("a policy that fails says where it stands", function()
+  local function refusal(policy)
+    return llmpool.simulate({}, function()
+      local pool = llmpool.new()
+      pool:register_model("m", { llmpool.simulated { id = "a" } })
+      local router = llmpool.router { pool = pool, policy = policy,
+                                      strict = true }
+      return tostring(select(2, pcall(router.generate, router, "q")))
+    end)
+  end
+
+  it("also by a model that is not there, and by memory", function()
+    assert.matches('the policy at .*_spec%.lua:%d+: no model "n"',
+      refusal(function(_, view) return view.n.free > 0 and "n" end))
+    assert.matches("the policy at .*:%d+ held more than", refusal(function()
+      return ("x"):rep(1 << 30)
+    end))
+    assert.matches('the policy least_busy: no model "n"',
+      refusal(require "llmpool.policy.least_busy" { "n" }))
+  end)
+end)
+
 describe("an explanation", function()
   it("prints as a table, and sends nothing", function()
     simulate({ policy = { { model = "a" }, "b" } }, function(router, _, pool)

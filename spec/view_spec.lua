@@ -138,6 +138,27 @@ describe("a view", function()
       message(view.m.column, view.m, "id"))
   end)
 
+  it("gives a field of those with a free slot, and where they stand", function()
+    local pool = pool_of(plain "a", plain "b", plain("c", { slots = 2 }))
+    local view = native.view(pool)
+    local free, at = view.m:column("free", "free")
+    assert.same({ { 1, 1, 2 }, { 1, 2, 3 } }, { free, at })
+    local held <close> = pool:acquire("m", { prefer = "a" }) -- luacheck: ignore
+    local other <close> = pool:acquire("m", { prefer = "c" }) -- luacheck: ignore
+    native.view_begin(view)
+    assert.same({ { 1, 1 }, { 2, 3 } }, { view.m:column("free", "free") })
+    assert.equal(free, (view.m:column("free", "free")))
+    assert.same({ 0, 1, 1 }, view.m:column "free")
+    assert.same({ { 0, 0 }, { 2, 3 } }, { view.m:column("latency", "free") })
+    assert.same({ 2, 3 }, at)
+    local third <close> = pool:acquire "m" -- luacheck: ignore
+    local last <close> = pool:acquire "m" -- luacheck: ignore
+    native.view_begin(view)
+    assert.same({ {}, {} }, { view.m:column("free", "free") })
+    assert.matches('"free" or nothing expected',
+      message(view.m.column, view.m, "free", "lent"))
+  end)
+
   it("finds the least, the cheapest, and the k-th that is free", function()
     local pool = pool_of(plain("a", { price = { input = 9, output = 9 } }),
       plain("b", { price = { input = 1, output = 2 } }), plain "c")

@@ -188,7 +188,7 @@ end
 local function judged(self, policy, made, err, why)
   if not why then return plan_of(self, policy, made) end
   if why == "memory" then
-    err = ("the policy held more than %d bytes"):format(self.memory)
+    err = ("%s held more than %d bytes"):format(place_of(policy), self.memory)
   end
   return nil, err, why
 end
@@ -211,8 +211,15 @@ local function default_plan(self, err, why)
   error(object, 0)
 end
 
-local function policy_failed(self, err, why)
+-- What has a kind - a model that is not there - has no line of the script's.
+local function text_of(self, err)
   local text = reload.text(err)
+  if type(err) == "string" then return text end
+  return place_of(self.policy) .. ": " .. text
+end
+
+local function policy_failed(self, err, why)
+  local text = text_of(self, err)
   if self.listening then
     self:_emit { event = "policy_failed", time = native.now(), reason = why,
                 message = text }

@@ -18,13 +18,12 @@ local native = require "llmpool.native"
 
 local trace = {}
 
--- Those that are not closed: one that a script does not keep, or whose
--- variable is gone while the program ends, goes on.
-local live = {}
-
 local Trace = {}
 Trace.__index = Trace
 Trace.__name = "llmpool.trace"
+-- Those that are not closed: one that a script does not keep, or whose
+-- variable is gone while the program ends, goes on.
+Trace.live = {}
 
 -- @param program whose name is put before a failure, which is told at once
 -- @param record what leases are of; or nil
@@ -182,14 +181,14 @@ function trace.open(path, target)
   else
     record:watch(target)
   end
-  live[self] = true
+  Trace.live[self] = true
   return self
 end
 
 --- Ends the trace: the file is complete.
 function Trace:close()
   local tape = self.tape
-  live[self] = nil
+  Trace.live[self] = nil
   if not tape then return end
   if self.stop then
     self.stop()

@@ -9,6 +9,8 @@
 */
 #include "view.h"
 
+#include <string.h>
+
 #include "../runtime/fields.h"
 #include "../runtime/scheduler.h"
 
@@ -119,14 +121,61 @@ int check_number_field(lua_State *L, int name) {
   return field;
 }
 
-/* Pushes the list of the field, which is at 3 and has as many entries. */
-static void push_list(lua_State *L, ModelView *model, int field) {
+/* Where the lists of a model's columns lie: by field, and again of the free, and
+** the free clients' positions. */
+#define FREE_LIST(field) (CLIENT_COUNT + (field))
+#define POSITIONS FREE_LIST(CLIENT_NONE)
+
+/* Pushes the list of that number, which has room for all clients. */
+static void push_list(lua_State *L, ModelView *model, int number) {
   push_model_part(L, 1, model, MODEL_COLUMNS);
-  if (lua_rawgeti(L, 3, field) == LUA_TTABLE) return;
+  if (lua_rawgeti(L, -1, number) != LUA_TTABLE) {
+    lua_pop(L, 1);
+    lua_createtable(L, (int)model->count, 0);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, -3, number);
+  }
+  lua_remove(L, -2);
+}
+
+/* The list on the top ends after n entries. */
+static void cut_list(lua_State *L, lua_Integer n) {
+  for (lua_Integer i = (lua_Integer)lua_rawlen(L, -1); i > n; i--) {
+    lua_pushnil(L);
+    lua_rawseti(L, -2, i);
+  }
+}
+
+/* stack: model field list positions; returns how many are free. */
+static lua_Integer fill_free(lua_State *L, const ModelView *model, int field,
+                             const double *column) {
+  lua_Integer n = 0;
+  for (uint32_t i = 0; i < model->count; i++) {
+    if (model->clients[i].free == 0) continue;
+    n++;
+    push_number(L, field, column[i]);
+    lua_rawseti(L, 3, n);
+    lua_pushinteger(L, (lua_Integer)i + 1);
+    lua_rawseti(L, 4, n);
+  }
+  return n;
+}
+
+/* (model, field, "free") -> the numbers of those alone that have a free slot,
+** and their positions */
+static int free_column(lua_State *L, ModelView *model, int field) {
+  luaL_argcheck(L, strcmp(luaL_checkstring(L, 3), "free") == 0, 3,
+                "\"free\" or nothing expected");
+  lua_settop(L, 2);
+  const double *column = view_column(L, 1, model, field);
+  push_list(L, model, FREE_LIST(field));
+  push_list(L, model, POSITIONS);
+  lua_Integer n = fill_free(L, model, field, column);
+  cut_list(L, n);
+  lua_pushvalue(L, 3);
+  cut_list(L, n);
   lua_pop(L, 1);
-  lua_createtable(L, (int)model->count, 0);
-  lua_pushvalue(L, -1);
-  lua_rawseti(L, 3, field);
+  return 2;
 }
 
 /* (model, field) -> the numbers of all clients, in a list that is used again
@@ -134,6 +183,7 @@ static void push_list(lua_State *L, ModelView *model, int field) {
 static int m_column(lua_State *L) {
   ModelView *model = check_model_view(L, 1);
   int field = check_number_field(L, 2);
+  if (!lua_isnoneornil(L, 3)) return free_column(L, model, field);
   lua_settop(L, 2);
   const double *column = view_column(L, 1, model, field);
   push_list(L, model, field);

@@ -129,10 +129,13 @@ function view:note(model, client, score, why) end
 local model = {}
 
 --- A field of all clients, a number each, in a list that is used again in the
---- next decision: the quick way to look at many clients.
+--- next decision: the quick way to look at many clients. "free": of those alone
+--- that have a free slot, which is quicker where many are lent.
 ---@param field string
+---@param which? "free"
 ---@return number[] numbers what is not known is 0
-function model:column(field) end
+---@return integer[]|nil positions with "free": where each stands in `clients`
+function model:column(field, which) end
 
 --- The client with the least of a field, among those that have a free slot.
 ---@param field string

@@ -7,6 +7,7 @@
 local callers = require "llmpool.scenario.callers"
 local client_fields = require "llmpool.client_fields"
 local native = require "llmpool.native"
+local policies = require "llmpool.policy"
 local report = require "llmpool.scenario.report"
 local traffic = require "llmpool.scenario.traffic"
 
@@ -124,8 +125,11 @@ local function start_progress(progress, scenario, scope, calls)
   end)
 end
 
+-- What is wrong with it is the command line's or the scenario's to know.
 local function router_of(scenario, pool, policy)
-  local options = { pool = pool, policy = policy, strict = true }
+  local ok, made = pcall(policies.of, policy, -2)
+  if not ok then error(made, 0) end
+  local options = { pool = pool, policy = made, strict = true }
   for key, value in pairs(scenario.router or {}) do options[key] = value end
   local router = require "llmpool".router(options)
   router.turns = native.meter()
