@@ -204,6 +204,40 @@ describe("breaker", function()
     end)
   end)
 
+  it("lets one try, however long nobody came", function()
+    local models, a = one_each { after = 1 }
+    a.steps = { { after = 1, fail = "server" } }
+    simulate(models, policy "breaker" { { "m", "n" }, failures = 1,
+      open = 10 }, function(router)
+      order(router, 1)
+      llmpool.sleep(1000)
+      a.calls = {}
+      llmpool.scope(function(scope)
+        for _ = 1, 8 do scope:spawn(order, router, 1) end
+      end)
+      assert.equal(1, #a.calls)
+    end)
+  end)
+
+  it("lets another try where a trial never told how it ended", function()
+    local models, a = one_each()
+    a.steps = { { fail = "server" } }
+    simulate(models, policy "breaker" { { "m", "n" }, failures = 1,
+      open = 10 }, function(router)
+      order(router, 1)
+      llmpool.sleep(100)
+      a.steps = { { after = 500 } }
+      local trial = llmpool.spawn(order, router, 1)
+      llmpool.sleep(1)
+      trial:cancel()
+      assert.is_false((trial:pjoin()))
+      a.calls, a.steps = {}, { {} }
+      assert.equal("b", order(router, 1))
+      llmpool.sleep(10)
+      assert.equal("a", order(router, 1))
+    end)
+  end)
+
   it("opens again, for twice as long, when the trial fails", function()
     local models, a = one_each()
     a.steps = { { fail = "server" } }

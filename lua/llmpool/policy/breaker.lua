@@ -15,6 +15,7 @@ local part = require "llmpool.policy.part"
 local mute = { timeout = true, queue_full = true, closed = true,
                unknown_model = true, refused = true }
 
+-- `trying`: since when a trial is under way, or false.
 local function new_state()
   return { failures = 0, until_when = -math.huge, span = nil, trying = false }
 end
@@ -61,10 +62,10 @@ local function filter(states, now, model)
 end
 
 -- The first to be asked of a model that was out is its trial.
-local function mark_trial(states, plan)
+local function mark_trial(states, plan, now)
   part.plan.models({ plan[1] }, function(name)
     local state = states[name]
-    if state and state.span then state.trying = true end
+    if state and state.span then state.trying = now end
   end)
 end
 
@@ -77,7 +78,7 @@ end
 -- A trial that never told how it ended must not keep the model out.
 local function end_trials(states, now, t)
   for _, state in pairs(states) do
-    if state.trying and now >= state.until_when + t.open then
+    if state.trying and now >= state.trying + t.open then
       state.trying = false
     end
   end
@@ -115,7 +116,7 @@ return function(t)
     if not any_tripped(states) or plan.refuse then return plan end
     end_trials(states, view.now, t)
     plan = without_open(states, plan, view)
-    if not view.probe then mark_trial(states, plan) end
+    if not view.probe then mark_trial(states, plan, view.now) end
     return plan
   end, "breaker")
 end
