@@ -199,6 +199,26 @@ describe("after a failure", function()
     end
   end)
 
+  it("of the caller's is taken elsewhere where the plan says so", function()
+    for _, kind in ipairs { "content_filter", "bad_request", "too_large",
+      "context_length" } do
+      local a, c = scripted("a", { fail = kind }), scripted("c", {})
+      simulate({ { "m", a }, { "n", c } }, { context = { m = 8, n = 8 },
+        policy = { { model = "m", fallback_on = kind, retries = 1 }, "n" } },
+        function(router)
+        assert.equal("c: q", (router:generate "q"))
+        assert.equal(1, #a.calls)
+      end)
+      a.steps, a.calls = { { fail = kind }, {} }, {}
+      simulate({ { "m", a }, { "n", c } }, {
+        policy = { { model = "m", retry_on = kind, retries = 1 }, "n" } },
+        function(router)
+        assert.equal("a: q", (router:generate "q"))
+        assert.equal(2, #a.calls)
+      end)
+    end
+  end)
+
   it("of context_length goes on only to a larger model", function()
     local small = scripted("a", { fail = "context_length" })
     local same, large = scripted("b", {}), scripted("c", {})

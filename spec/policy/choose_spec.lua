@@ -75,7 +75,7 @@ describe("weighted", function()
     local weighted = policy "weighted"
     for _, case in ipairs {
       { {}, "needs weights by model" }, { { "m" }, "needs weights by model" },
-      { { m = -1 }, "weight of 'm'" }, { { m = "x" }, "got string" },
+      { { m = -1 }, "weight of 'm'.*got %-1$" }, { { m = "x" }, 'got "x"' },
       { { m = 0 }, "a weight greater than 0" },
     } do
       assert.matches(case[2], message(weighted, case[1]))

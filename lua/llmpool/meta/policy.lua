@@ -31,7 +31,8 @@
 ---@field retry_on? string|string[] kinds of failure after which it is tried
 --- again; default: all that make sense
 ---@field fallback_on? string|string[] kinds of failure after which the next
---- attempt is made; default: all that make sense
+--- attempt is made, also those like "content_filter" after which nobody else
+--- is asked otherwise; default: all that make sense
 ---@field backoff? number seconds: the first pause before a retry is at most that
 ---@field max_backoff? number seconds: no pause is longer
 ---@field hedge_after? number seconds until a second lane starts beside it

@@ -14,7 +14,8 @@ local function read(t)
     if name ~= "fallback" then names[#names + 1] = name end
     if name ~= "fallback" and fields.amount(weight) then
       fields.bad(3, "weight of '%s' in policy 'weighted' must be a number, 0 "
-        .. "or more, got %s", tostring(name), type(weight))
+        .. "or more, got %s", tostring(name),
+        fields.describe(weight))
     end
     total = total + (name == "fallback" and 0 or weight)
   end

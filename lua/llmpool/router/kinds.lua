@@ -13,6 +13,8 @@ local kinds = {}
 local MOVES, AGAIN, OTHER = { moves = true }, { again = true }, {}
 local STOP = { stop = true }
 
+kinds.AGAIN = AGAIN
+
 kinds.known = {
   -- the caller's
   bad_request = STOP, content_filter = STOP, too_large = STOP,

@@ -275,15 +275,46 @@ local function retry(r, lane, attempt, record, verdict)
   return true
 end
 
+local function is_over(r) return r.deadline and r.deadline <= now() end
+
+-- After a failure that is the caller's own: nobody else is asked, or only a
+-- larger model.
+local function end_with(r, lane, attempt, verdict)
+  if verdict.stop then
+    r.stopped = true
+  elseif not is_over(r) then
+    return lanes.larger(r, lane, attempt)
+  end
+end
+
+-- The same, where the plan names the kind: what it says goes before.
+local function go_on_as_told(r, lane, attempt, record, verdict)
+  local again, on = attempt.retry_on, attempt.fallback_on
+  if is_over(r) then return nil end
+  if record.client then lanes.exclude(r, record) end
+  if again and again[record.kind]
+    and retry(r, lane, attempt, record, kinds.AGAIN) then
+    return attempt
+  end
+  if on and on[record.kind] then return lanes.next(r, lane) end
+  return end_with(r, lane, attempt, verdict)
+end
+
+local function names(attempt, kind)
+  local again, on = attempt.retry_on, attempt.fallback_on
+  return again and again[kind] or on and on[kind]
+end
+
 -- The attempt to go on with, or nil.
 local function go_on(r, lane, attempt, record, err)
   local verdict = kinds.verdict(record.kind, err)
-  if verdict.stop then
-    r.stopped = true
-    return nil
+  if verdict.stop or verdict.larger then
+    if names(attempt, record.kind) then
+      return go_on_as_told(r, lane, attempt, record, verdict)
+    end
+    return end_with(r, lane, attempt, verdict)
   end
-  if r.deadline and r.deadline <= now() then return nil end
-  if verdict.larger then return lanes.larger(r, lane, attempt) end
+  if is_over(r) then return nil end
   if record.client then lanes.exclude(r, record) end
   if retry(r, lane, attempt, record, verdict) then return attempt end
   local on = attempt.fallback_on
