@@ -244,6 +244,35 @@ describe("llmpool.json", function()
       assert.equal(t, json.array(t))
     end)
 
+    it("knows what other libraries have marked", function()
+      local function marked(kind)
+        return setmetatable({}, { __jsontype = kind })
+      end
+      assert.equal('{"a":[],"o":{},"x":{}}', json.encode { a = marked "array",
+        o = marked "object", x = marked "else" })
+      local ok, err = pcall(json.encode, { x = setmetatable({}, {
+        __tojson = function() return "null" end }) })
+      assert.is_false(ok)
+      assert.matches("__tojson of its own; json.null is null %(at x%)", err)
+    end)
+
+    it("goes there and back through dkjson and cjson", function()
+      local text = '{"a":[],"b":[1,{"c":"x"}],"n":null}'
+      local there, dkjson = pcall(require, "dkjson")
+      if there then
+        assert.equal('{"a":[],"b":[1,{"c":"x"}]}',
+          json.encode((dkjson.decode(text))))
+        assert.equal(text, dkjson.encode(json.decode(text),
+          { keyorder = { "a", "b", "c", "n" } }))
+      end
+      local cjson
+      there, cjson = pcall(require, "cjson")
+      if there then
+        assert.equal('{"b":[null]}', json.encode(cjson.decode '{"b":[null]}'))
+        assert.equal("null", json.encode(cjson.null))
+      end
+    end)
+
     it("can be pretty", function()
       assert.equal('{\n  "a": [\n    1,\n    {}\n  ],\n  "b": []\n}',
         json.encode({ a = { 1, {} }, b = json.array() }, { pretty = true }))

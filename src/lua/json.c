@@ -29,9 +29,11 @@ static int mm_null_tostring(lua_State *L) {
 }
 
 static const void *make_mark(lua_State *L, const char *key, const char *name) {
-  lua_createtable(L, 0, 2);
+  lua_createtable(L, 0, 3);
   lua_pushstring(L, name);
   lua_setfield(L, -2, "__name");
+  lua_pushstring(L, strrchr(name, '.') + 1);
+  lua_setfield(L, -2, "__jsontype"); /* for dkjson, which writes it then */
   lua_pushlightuserdata(L, (void *)key);
   lua_setfield(L, -2, "__sendable");
   const void *mark = lua_topointer(L, -1);
@@ -43,6 +45,8 @@ static const void *make_null(lua_State *L) {
   const void *null = lua_newuserdatauv(L, 0, 0);
   luaL_newmetatable(L, NULL_TYPE);
   lua_pushcfunction(L, mm_null_tostring);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -3, "__tojson"); /* for dkjson */
   lua_setfield(L, -2, "__tostring");
   lua_setmetatable(L, -2);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &null_key);

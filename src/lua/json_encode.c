@@ -4,7 +4,8 @@
 ** One idea: equal values give equal bytes. An object's keys are written in
 ** their order as bytes, whatever order its table has, so that a request is the
 ** same text in every run: a provider's prompt cache and a test both want that.
-** What JSON cannot say is refused, with the path to it; no metamethod runs.
+** What JSON cannot say is refused, with the path to it; no metamethod runs. The
+** marks of other libraries are read: dkjson's __jsontype, the NULL of cjson.
 */
 #include "json.h"
 
@@ -407,9 +408,32 @@ static void l_object(Encoder *e, int table, Frame *frame) {
 
 /* ---- values ------------------------------------------------------------ */
 
-static const void *mark_of(lua_State *L, int table) {
+/* What the metatable on the top, one of somebody else's, says that its table
+** is, as dkjson has it; NULL: nothing. What would write itself is refused: it
+** is dkjson's null, and an empty table to who does not look. */
+static const void *l_foreign_mark(Encoder *e, const Frame *up) {
+  lua_State *L = e->L;
+  const void *mark = NULL;
+  lua_pushliteral(L, "__tojson");
+  if (lua_rawget(L, -2) != LUA_TNIL)
+    l_refuse(e, up, "cannot encode a table with a __tojson of its own; "
+                    "json.null is null");
+  lua_pushliteral(L, "__jsontype");
+  if (lua_rawget(L, -3) == LUA_TSTRING) {
+    const char *name = lua_tostring(L, -1);
+    if (strcmp(name, "array") == 0) mark = e->json->array_meta;
+    if (strcmp(name, "object") == 0) mark = e->json->object_meta;
+  }
+  lua_pop(L, 2);
+  return mark;
+}
+
+static const void *l_mark_of(Encoder *e, int table, const Frame *up) {
+  lua_State *L = e->L;
   if (!lua_getmetatable(L, table)) return NULL;
   const void *mark = lua_topointer(L, -1);
+  if (mark != e->json->array_meta && mark != e->json->object_meta)
+    mark = l_foreign_mark(e, up);
   lua_pop(L, 1);
   return mark;
 }
@@ -433,7 +457,7 @@ static void l_table(Encoder *e, int table, const Frame *up) {
   if (e->depth >= JSON_MAX_DEPTH)
     l_refuse(e, NULL, "nested deeper than 5000 tables");
   luaL_checkstack(L, LUA_MINSTACK, "nested too deep");
-  const void *mark = mark_of(L, table);
+  const void *mark = l_mark_of(e, table, up);
   if (mark == e->json->array_meta ||
       (mark != e->json->object_meta && looks_like_array(L, table))) {
     lua_Integer n = (lua_Integer)lua_rawlen(L, table);
@@ -467,7 +491,9 @@ static void l_value(Encoder *e, int index, const Frame *up) {
   case LUA_TNIL: l_refuse(e, up, "cannot encode nil; use json.null"); return;
   default: break;
   }
-  if (lua_touserdata(L, index) == e->json->null && e->json->null)
+  const void *null = lua_touserdata(L, index);
+  if ((null && null == e->json->null) ||
+      (null == NULL && lua_islightuserdata(L, index)))
     l_put(e, "null", 4);
   else
     l_refuse(e, up,

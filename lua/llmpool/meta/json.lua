@@ -21,7 +21,8 @@ function json.decode(text, options) end
 --- The JSON text of a value. Equal values give equal texts: keys are in order
 --- of their bytes, floats have the fewest digits that bring them back. A table
 --- with items is an array, another an object; json.array and json.object say it
---- of an empty one.
+--- of an empty one. What dkjson has marked (`__jsontype`) is what it says, and
+--- null is also that of cjson, lyaml and others (a light userdata, NULL).
 --- Raises "bad argument" with the path to what JSON cannot say: nan and inf,
 --- functions, a table in itself, missing items, keys that are no strings,
 --- strings that are no UTF-8.
