@@ -123,7 +123,7 @@ describe("tool calls of OpenAI's format in a stream", function()
 
   it("may have a name and nothing else", function()
     local response = streamed { { tool_calls = { call(0, "1", "f") } }, {} }
-    assert.same({ "1 f()" }, calls_of(response))
+    assert.same({ "1 f({})" }, calls_of(response)) -- JSON all the same
   end)
 end)
 
@@ -141,6 +141,15 @@ describe("tool calls of OpenAI's format in an answer", function()
                                         tool_calls = calls }))
     end)
   end
+
+  it("have arguments that are JSON, of nothing too", function()
+    for _, nothing in ipairs { "", " ", json.null } do
+      local response = whole { tool_calls = { call(nil, "1", "f", nothing) } }
+      assert.same({ "1 f({})" }, calls_of(response))
+      assert.equal("{}",
+        response.message.tool_calls[1]["function"].arguments)
+    end
+  end)
 
   it("may be of custom tools", function()
     local custom = { id = "1", type = "custom",

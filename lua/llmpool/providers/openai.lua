@@ -216,11 +216,26 @@ function openai.result(body, client, provider, timings)
   }
 end
 
+-- Whether somebody speaks in it. A filter may have left nothing.
+local function is_answer(choice, message)
+  if not message then
+    return type(choice) == "table"
+      and (choice.text or choice.finish_reason == "content_filter") and true
+  end
+  local content = message.content
+  return not given(content) or type(content) == "string"
+    or type(content) == "table" and (content[1] ~= nil or not next(content))
+end
+
 --- Takes a decoded answer into `answer`; nil and why, where it is none.
 function openai.read(body, answer)
   if not list_or_nil(body.choices) then return nil, "it has no choices" end
   for i, choice in ipairs(body.choices) do
-    local message = table_or_nil(choice.message) or {}
+    local message = type(choice) == "table" and table_or_nil(choice.message)
+    if not is_answer(choice, message) then
+      return nil, ("choice %d has no message"):format(i)
+    end
+    message = message or {}
     local piece = piece_of(choice, message, i)
     local called = list_or_nil(message.tool_calls)
     piece.tool_calls = called and calls.whole(called)
@@ -239,6 +254,12 @@ function openai.error_in(body)
   end
   return table_or_nil(first.error)
     or { message = "the answer was broken off by an error" }
+end
+
+--- A tool that takes nothing is called with nothing by some: it is JSON all the
+-- same.
+function openai.settle(arguments)
+  return arguments:find "%S" and arguments or "{}"
 end
 
 -- ---- streams ---------------------------------------------------------------
