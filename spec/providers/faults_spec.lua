@@ -61,6 +61,23 @@ local WHOLE = {
   ["of two answers"] = { { whole(TEXT .. TEXT) }, "malformed" },
   ["with choices that are null"] = { { whole '{"choices":null}' },
     "malformed" },
+  ["with a choice that is a text"] = { { whole '{"choices":["ab"]}' },
+    "malformed" },
+  ["with a message that is null"] = { { whole(
+    '{"choices":[{"message":null,"finish_reason":"stop"}]}') }, "malformed" },
+  ["with a message that is a text"] = { { whole(
+    '{"choices":[{"message":"ab","finish_reason":"stop"}]}') }, "malformed" },
+  ["with a content that is a number"] = { { whole(
+    '{"choices":[{"message":{"content":5},"finish_reason":"stop"}]}') },
+    "malformed" },
+  ["with a content that is an object"] = { { whole(
+    '{"choices":[{"message":{"content":{"a":1}},"finish_reason":"stop"}]}') },
+    "malformed" },
+  ["of which a filter has left nothing"] = { { whole(
+    '{"choices":[{"index":0,"finish_reason":"content_filter"}]}') }, "" },
+  ["of hints without an end"] = { { {
+    "HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n", 9000 },
+    "!hang" }, "too_large" },
   ["with a content that is null"] = { { whole(
     '{"choices":[{"message":{"content":null},"finish_reason":"stop"}]}') },
     "" },

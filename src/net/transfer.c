@@ -154,8 +154,12 @@ static size_t on_header(char *line, size_t size, size_t count, void *data) {
   size_t length = size * count;
   if (t->phase != PHASE_ANSWER) return length; /* a trailer */
   if (t->first == 0) t->first = now(t);
-  if (is_status_line(line, length)) bytes_clear(&t->head);
-  if (t->head.length + length > HEAD_BYTES) return refuse(t, FAULT_HEADERS);
+  if (is_status_line(line, length)) {
+    t->hints += t->head.length; /* nothing, unless a 1xx was before it */
+    bytes_clear(&t->head);
+  }
+  if (t->hints + t->head.length + length > HEAD_BYTES)
+    return refuse(t, FAULT_HEADERS);
   if (!bytes_add(&t->head, line, length)) return refuse(t, FAULT_MEMORY);
   bool empty = length <= 2 && (line[0] == '\r' || line[0] == '\n');
   if (empty && !end_head(t)) return refuse(t, FAULT_MEMORY);
@@ -275,7 +279,7 @@ static void reset(Transfer *t) {
   t->fault = FAULT_NONE;
   t->result = CURLE_OK;
   t->connected = t->first = t->last = t->opened = 0;
-  t->received = 0;
+  t->received = t->hints = 0;
   t->status = 0;
   t->paused = false;
   t->error[0] = '\0';

@@ -59,6 +59,7 @@ struct Transfer {
   int64_t connected, first, last; /* `last`: bytes came; 0: not yet */
   Bytes head, body;               /* body: what was not read yet */
   size_t received;                /* bytes of the body so far */
+  size_t hints;                   /* bytes of the 1xx heads before `head` */
   long status;
   Lines lines;
   uint8_t hops;        /* redirects that may still be followed */
