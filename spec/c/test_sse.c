@@ -267,6 +267,7 @@ static void what_is_left_is_told_at_the_end(void **state) {
       assert_memory_equal(rest->at ? rest->at : "", cases[i].data,
                           rest->length);
     }
+    assert_null(sse_end(&sse)); /* told once */
     sse_free(&sse);
   }
 }

@@ -86,6 +86,10 @@ local STREAMS = {
   ["of an end and nothing else"] = { ended(DONE), "truncated" },
   ["of pings only"] = { raw.every(0.02, { "<body", stream ": ping\n\n" },
     ": ping\n\n", 8), "timeout_first" },
+  ["of a whole answer that is said to be one"] = { ended(faults.TEXT),
+    "truncated", "ab" },
+  ["with a whole answer for its end"] = { ended(event "c" .. faults.TEXT),
+    "truncated", "cab" },
   ["cut in an event"] = { ended(event "a" .. 'data: {"choi'), "truncated",
     "a" },
   ["cut in the last word"] = { ended(STREAM .. "data: [DO"), "truncated",
@@ -133,6 +137,14 @@ local STREAMS = {
   ["with an error in a choice"] = { ended(event "a" .. 'data: {"choices":'
     .. '[{"finish_reason":"error","delta":{},"error":{"code":429}}]}\n\n'
     .. DONE), "rate_limit", "a", "resting", 1 },
+  ["with an error that is the event itself"] = { ended(event "a"
+    .. 'data: {"object":"error","message":"oh","code":429}\n\n' .. DONE),
+    "rate_limit", "a", "resting", 1 },
+  ["with a content that is a number"] = { ended(event "a"
+    .. 'data: {"choices":[{"delta":{"content":5}}]}\n\n' .. DONE),
+    "malformed", "a" },
+  ["with a choice that is a text"] = { ended(event "a"
+    .. 'data: {"choices":["b"]}\n\n' .. DONE), "malformed", "a" },
   ["with an error by its name"] = { ended("event: error\ndata: " .. KEY
     .. "\n\n"), "server" },
 
@@ -191,6 +203,8 @@ local OTHERS = {
   ["of Gemini's that is an error without data:"] = { "gemini", ended(
     '[{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}]'),
     "rate_limit", nil, "resting", 1 },
+  ["of Gemini's, a list that is said to be one"] = { "gemini",
+    ended("[" .. CANDIDATE .. "]"), "truncated" },
   ["of Gemini's that is silent"] = { "gemini", { stream(says { CANDIDATE }),
     "!hang" }, "timeout_idle", "a" },
   ["of Anthropic's"] = { "anthropic", ended(says { BLOCK, STOPS,

@@ -205,11 +205,12 @@ SseStatus sse_feed(Sse *sse, const char *bytes, size_t length, size_t *used) {
 }
 
 const SseText *sse_end(Sse *sse) {
+  if (sse->ended) return NULL;
+  sse->ended = true;
   if (sse->given) begin(sse);
   size_t length = sse->line.length;
   sse->line.length = 0;
   if (length > 0) take_line(sse, sse->line.at, length);
-  sse->given = true; /* it is told once */
   if (sse->has_data) return &sse->data;
   return sse->stray.length ? &sse->stray : NULL;
 }

@@ -37,6 +37,7 @@ typedef struct Sse {
   bool has_data, has_id;
   bool after_cr; /* a \n that comes next belongs to the \r before it */
   bool given;    /* the event above was handed out */
+  bool ended;    /* what was left at the end was told */
   uint8_t mark;  /* bytes of the byte order mark seen; MARK_PAST: no more */
 } Sse;
 
@@ -47,7 +48,8 @@ void sse_free(Sse *sse);
 ** that has no empty line behind it when the bytes end is none. */
 SseStatus sse_feed(Sse *sse, const char *bytes, size_t length, size_t *used);
 /* No more bytes come. What is left: the data of an event that has no empty line
-** behind it (its last line may have been cut), else the stray JSON; or NULL. */
+** behind it (its last line may have been cut), else the stray JSON; or NULL.
+** It is told once: after that it is NULL. */
 const SseText *sse_end(Sse *sse);
 
 #endif

@@ -216,15 +216,17 @@ function openai.result(body, client, provider, timings)
   }
 end
 
+-- A text, a list of parts, or nothing.
+local function is_content(value)
+  return not given(value) or type(value) == "string"
+    or type(value) == "table" and (value[1] ~= nil or not next(value))
+end
+
 -- Whether somebody speaks in it. A filter may have left nothing.
 local function is_answer(choice, message)
-  if not message then
-    return type(choice) == "table"
-      and (choice.text or choice.finish_reason == "content_filter") and true
-  end
-  local content = message.content
-  return not given(content) or type(content) == "string"
-    or type(content) == "table" and (content[1] ~= nil or not next(content))
+  if message then return is_content(message.content) end
+  return type(choice) == "table"
+    and (choice.text or choice.finish_reason == "content_filter") and true
 end
 
 --- Takes a decoded answer into `answer`; nil and why, where it is none.
@@ -244,9 +246,11 @@ function openai.read(body, answer)
   return true
 end
 
---- The error that an answer without one of its own brings in a choice, as
--- OpenRouter tells that a model behind it has failed; or nil.
+--- The error that an answer without one of its own is, as vLLM has told it, or
+-- brings in a choice, as OpenRouter tells that a model behind it has failed; or
+-- nil.
 function openai.error_in(body)
+  if body.object == "error" then return body end
   local choices = table_or_nil(body.choices)
   local first = choices and choices[1]
   if type(first) ~= "table" or first.finish_reason ~= "error" then
@@ -283,8 +287,10 @@ end
 function openai.pieces(state, chunk, list)
   local choices = list_or_nil(chunk.choices) or {}
   for i, choice in ipairs(choices) do
+    if type(choice) ~= "table" then error "a choice is no table" end
     local delta = table_or_nil(choice.delta) or table_or_nil(choice.message)
       or {}
+    if not is_content(delta.content) then error "a content is none" end
     local piece = piece_of(choice, delta, i)
     piece.tool_calls = fragments_of(state, piece, delta)
     list[#list + 1] = piece
