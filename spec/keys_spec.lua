@@ -116,6 +116,27 @@ describe("rpm and tpm", function()
       end)
   end)
 
+  it("say when they are enough, to who cannot wait so long", function()
+    local spec = { id = "a", slots = 9, tpm = 600, tpm_burst = 100 }
+    with({ llmpool.simulated(spec) }, function(pool)
+      pool:register_model("n", { llmpool.simulated(spec) })
+      local taken = {}
+      for i, model in ipairs { "m", "n" } do
+        taken[i] = assert(pool:acquire(model, { tokens = 90 }))
+      end
+      for _, models in ipairs { "m", { "n", "m" } } do
+        for _, timeout in ipairs { 1, 0, 3.9 } do
+          local _, err = pool:acquire(models, { tokens = 50, timeout = timeout })
+          assert.equal("resting", err.kind)
+          assert.near(4, err.retry_at, 1e-6)
+          assert.matches("is back in 4 s", tostring(err))
+          assert.equal(0, llmpool.now())
+        end
+      end
+      for _, client in ipairs(taken) do client:release() end
+    end)
+  end)
+
   it("say when they could bear it, to who does not wait", function()
     with({ llmpool.simulated { id = "a", tpm = 60, tpm_burst = 60 } },
       function(pool)

@@ -46,11 +46,14 @@ static llm_err hopeless(llm_lease *lease) {
   static const llm_err ranks[] = {LLM_RESTING, LLM_OUT_OF_SERVICE, LLM_EXCLUDED,
                                   LLM_CLOSED};
   uint32_t counts[LLM_ERR_COUNT] = {0};
-  int64_t back_ns;
-  for (uint32_t i = 0; i < lease->n_models; i++)
+  int64_t back_ns, earliest_ns = LLM_FOREVER;
+  for (uint32_t i = 0; i < lease->n_models; i++) {
     counts[llm_lease_hopeless(lease, lease->models[i], &back_ns)]++;
+    if (back_ns < earliest_ns) earliest_ns = back_ns;
+  }
   if (counts[LLM_OK] > 0)
     return lease->flags & LLM_IS_NOW ? LLM_TIMEOUT : LLM_OK;
+  if (counts[LLM_RESTING] > 0) lease->retry_at_ns = earliest_ns;
   for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++)
     if (counts[ranks[i]] > 0) return ranks[i];
   return LLM_TIMEOUT;

@@ -162,6 +162,8 @@ static llm_err refusal(llm_begun begun) {
 static llm_err hopeless(llm_lease *lease) {
   int64_t back_ns;
   llm_err err = llm_lease_hopeless(lease, lease->model, &back_ns);
+  /* a client that rests for this ask alone does so no more when it is read */
+  if (err == LLM_RESTING) lease->retry_at_ns = back_ns;
   return err == LLM_OK && lease->flags & LLM_IS_NOW ? LLM_TIMEOUT : err;
 }
 
