@@ -97,13 +97,14 @@ table_of("register_model", {
 })
 
 local wrong = {
-  seconds = { -1, nan, "x", {} }, count = { -1, 1.5, "x", nan },
+  seconds = { -1, nan, "x", {} }, span = { 0, -1, nan, "x" },
+  count = { -1, 1.5, "x", nan },
   some = { 0, -1, 1.5, "x" }, func = { 1, "x", {} }, order = { "x", 1 },
 }
 local options = {
-  timeout = "seconds", check_after = "seconds", check_timeout = "seconds",
-  create_timeout = "seconds", max_lifetime = "seconds",
-  idle_timeout = "seconds", max_waiting = "count", min_idle = "count",
+  timeout = "seconds", check_after = "seconds", check_timeout = "span",
+  create_timeout = "span", max_lifetime = "span",
+  idle_timeout = "span", max_waiting = "count", min_idle = "count",
   max_creates = "some", max_uses = "some", check = "func", create = "func",
   on_create = "func", on_lend = "func", on_return = "func", order = "order",
 }

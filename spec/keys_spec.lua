@@ -126,7 +126,8 @@ describe("rpm and tpm", function()
       end
       for _, models in ipairs { "m", { "n", "m" } } do
         for _, timeout in ipairs { 1, 0, 3.9 } do
-          local _, err = pool:acquire(models, { tokens = 50, timeout = timeout })
+          local _, err = pool:acquire(models,
+            { tokens = 50, timeout = timeout })
           assert.equal("resting", err.kind)
           assert.near(4, err.retry_at, 1e-6)
           assert.matches("is back in 4 s", tostring(err))

@@ -21,6 +21,7 @@ function registration.bind(functions) native = functions end
 local MARK = client_fields.MARK
 local bad, check_id = fields.bad, client_fields.check_id
 local check_fields, seconds, count = fields.check, fields.seconds, fields.count
+local some_time = fields.positive_seconds
 local at_least_one, func = fields.at_least_one, fields.func
 
 local function module_name(v)
@@ -106,11 +107,11 @@ end
 
 local options_known = {
   timeout = seconds, max_waiting = count, order = order, check = func,
-  check_after = seconds, check_timeout = seconds, create = func,
-  check_interval = fields.positive_seconds,
-  create_timeout = seconds, max_creates = at_least_one,
-  max_lifetime = seconds, max_uses = at_least_one, idle_timeout = seconds,
-  min_idle = count, on_create = func, on_lend = func, on_return = func,
+  check_after = seconds, check_timeout = some_time, create = func,
+  check_interval = some_time, create_timeout = some_time,
+  max_creates = at_least_one, max_lifetime = some_time,
+  max_uses = at_least_one, idle_timeout = some_time, min_idle = count,
+  on_create = func, on_lend = func, on_return = func,
 }
 
 local function check_name(name, method, level)

@@ -416,8 +416,9 @@ static const void *l_foreign_mark(Encoder *e, const Frame *up) {
   const void *mark = NULL;
   lua_pushliteral(L, "__tojson");
   if (lua_rawget(L, -2) != LUA_TNIL)
-    l_refuse(e, up, "cannot encode a table with a __tojson of its own; "
-                    "json.null is null");
+    l_refuse(e, up,
+             "cannot encode a table with a __tojson of its own; "
+             "json.null is null");
   lua_pushliteral(L, "__jsontype");
   if (lua_rawget(L, -3) == LUA_TSTRING) {
     const char *name = lua_tostring(L, -1);
