@@ -138,3 +138,26 @@ for name, whole in pairs(WHOLE) do
     end)
   end)
 end
+
+-- A text that cannot be read is no text of nothing.
+local MUTE = {
+  openai = { '{"choices":["a"]}', '{"choices":[{"message":"a"}]}',
+    '{"choices":[{"message":{"content":5}}]}' },
+  anthropic = { '{"content":["a"]}', '{"content":{"type":"text","text":"a"}}',
+    '{"content":[{"type":"text","text":5}]}' },
+  gemini = { '{"candidates":["a"]}', '{"candidates":[{"content":"a"}]}',
+    '{"candidates":[{"content":{"parts":{"text":"a"}}}]}',
+    '{"candidates":[{"content":{"parts":["a"]}}]}',
+    '{"candidates":[{"content":{"parts":[{"text":5}]}}]}' },
+}
+
+for name, texts in pairs(MUTE) do
+  it("what " .. name .. " says by other types is malformed", function()
+    for _, text in ipairs(texts) do
+      local ok, err = pcall(client_of(name).read, client_of(name),
+        json.decode(text), {})
+      assert.is_false(ok, text)
+      assert.equal("malformed", err.kind)
+    end
+  end)
+end

@@ -61,6 +61,7 @@ end
 
 -- A whole block, as a piece.
 local function block_piece(state, block)
+  if type(block) ~= "table" then error "a block is none" end
   if block.type == "text" then return { text = block.text } end
   if block.type == "thinking" then return { reasoning = block.thinking } end
   if block.type ~= "tool_use" then return nil end
@@ -101,7 +102,10 @@ end
 --- Takes a decoded answer into `answer`; nil and why, where it is none.
 -- @param asked table: the request, in its one form
 function anthropic.read(body, answer, asked)
-  if type(body.content) ~= "table" then return nil, "it has no content" end
+  local content = body.content
+  if type(content) ~= "table" or content[1] == nil and next(content) then
+    return nil, "it has no content"
+  end
   local state = new_state(asked)
   for _, block in ipairs(body.content) do
     local piece = block_piece(state, block)

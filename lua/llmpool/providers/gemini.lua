@@ -7,8 +7,11 @@
 -- and timeouts are upstream.lua's.
 
 local json = require "llmpool.json"
+local request = require "llmpool.providers.request"
 local translate = require "llmpool.providers.gemini_request"
 local usage = require "llmpool.providers.usage"
+
+local given = request.given
 
 local gemini = {
   name = "gemini", base_url = "https://generativelanguage.googleapis.com",
@@ -51,6 +54,15 @@ local FINISHES = {
 
 local function table_of(value) return type(value) == "table" and value or {} end
 
+-- What says something, or nothing; of another type it is no answer.
+local function list_of(value)
+  if not given(value) then return {} end
+  if type(value) ~= "table" or value[1] == nil and next(value) then
+    error "a list is none"
+  end
+  return value
+end
+
 local function text_of(value)
   return type(value) == "string" and value ~= "" and value or nil
 end
@@ -79,7 +91,8 @@ end
 local function add_part(state, piece, part)
   if type(part.functionCall) == "table" then
     add_call(state, piece, part)
-  elseif type(part.text) == "string" then
+  elseif given(part.text) then
+    if type(part.text) ~= "string" then error "a text is no text" end
     local field = part.thought == true and "reasoning" or "text"
     if part.text ~= "" then piece[field] = (piece[field] or "") .. part.text end
     if field == "text" and text_of(part.thoughtSignature) then
@@ -98,10 +111,15 @@ local function finish_of(candidate, state)
 end
 
 local function candidate_piece(state, candidate)
-  local piece = {}
+  local piece, content = {}, candidate.content
   local index = math.tointeger(candidate.index) or 0
   if index ~= 0 then piece.index = index end
-  for _, part in ipairs(table_of(table_of(candidate.content).parts)) do
+  if type(candidate) ~= "table" or given(content) and type(content) ~= "table"
+  then
+    error "a candidate is none"
+  end
+  for _, part in ipairs(list_of(table_of(content).parts)) do
+    if type(part) ~= "table" then error "a part is none" end
     add_part(state, piece, part)
   end
   piece.finish_reason = finish_of(candidate, state)
