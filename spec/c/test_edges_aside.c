@@ -118,6 +118,41 @@ static void test_a_model_named_twice_has_one_try(void **state) {
   assert_int_equal(rig.remote.creates, 1);
 }
 
+/* A grant in vain, since the bucket was emptied meanwhile by what a lease that
+** is out has used: it stands before those who came after it, as it did. */
+static void test_granted_in_vain_a_group_stands_where_it_stood(void **state) {
+  (void)state;
+  asker out, later;
+  chooser c;
+  llm_model *other;
+  llm_client_spec slow = {.id = "o", .limits = {.tpm = 60, .tpm_burst = 1000}};
+  register_one((llm_limits){.slots = 2, .tpm = 6000, .tpm_burst = 1000});
+  assert_int_equal(llm_pool_register(rig.pool, "n", &slow, 1, &rig.options,
+                                     &rig.factory, &other, NULL),
+                   LLM_OK);
+  llm_ask all = {.tokens = 1000};
+  llm_ask half = {.deadline_ns = in(999 * SECOND), .tokens = 500};
+  assert_int_equal(ask_as(&out, other, &all), LLM_READY);
+  give_back(&out);
+  assert_int_equal(ask_for(&out, 950, SECOND), LLM_READY);
+  llm_model *models[] = {rig.model, other};
+  assert_int_equal(choose(&c, models, &half), LLM_WAIT);
+  assert_int_equal(ask_for(&later, 50, 999 * SECOND), LLM_WAIT);
+  pass(5 * SECOND);
+  assert_true(llm_lease_settle(&out.lease, 2000));
+  assert_int_equal(wake_up(&c.a), LLM_WAIT);
+  assert_int_equal(later.wakes, 0);
+  pass(20 * SECOND);
+  assert_int_equal(later.wakes, 0);
+  assert_int_equal(wake_up(&c.a), LLM_READY);
+  assert_held(&c.a, "c1");
+  give_back(&c.a);
+  give_back(&out);
+  assert_int_equal(wake_up(&later), LLM_READY);
+  give_back(&later);
+  llm_model_unref(other);
+}
+
 /* ---- rest -------------------------------------------------------------- */
 
 static void test_a_rest_is_over_at_its_end(void **state) {
@@ -202,6 +237,7 @@ int main(void) {
       TEST(test_those_aside_look_again_from_where_they_stood),
       TEST(test_nobody_stands_aside_with_the_slot),
       TEST(test_a_model_named_twice_has_one_try),
+      TEST(test_granted_in_vain_a_group_stands_where_it_stood),
       TEST(test_a_rest_is_over_at_its_end),
       TEST(test_a_rest_is_told_once_for_all_slots),
       TEST(test_as_many_successes_as_failures_open_it),
