@@ -16,6 +16,7 @@
 #include "interrupt.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,8 +27,9 @@
 #include "runtime.h"
 #include "task.h"
 
-/* of the process's main worker; written before the handler is installed */
-static Worker *interruptible;
+/* The process's main worker: written by its thread before the handlers are
+** installed, read by them and by every other worker that ends. */
+static _Atomic(Worker *) interruptible;
 static volatile sig_atomic_t pending;      /* how many; 0: none */
 static volatile sig_atomic_t patience = 1; /* as many are no default action */
 
@@ -143,10 +145,9 @@ static void catch_end(int number) {
 }
 
 void runtime_end_in_order(lua_State *L) {
-  static bool done;
-  if (done) return;
+  static bool done; /* the main worker's, the one that is a drop-in */
   Worker *worker = worker_of(L);
-  if (!worker->drop_in) return;
+  if (!worker->drop_in || done) return;
   done = true;
   interruptible = worker;
   catch_end(SIGTERM);
