@@ -41,6 +41,22 @@ local function events_of(router, kind)
   return list
 end
 
+describe("a mistake of a policy's", function()
+  it("that the view tells has the policy's line, too", function()
+    local pool = llmpool.new()
+    pool:register_model("fast", { llmpool.simulated { id = "a" } })
+    local router = llmpool.router { pool = pool, strict = true,
+      policy = load("return function(_, view)\n return view.fats end",
+                    "=policy.lua")() }
+    local ok, err = pcall(router.generate, router, "q")
+    assert.is_false(ok)
+    assert.equal("policy", err.kind)
+    assert.equal("unknown_model", err.cause.kind)
+    assert.matches('^policy.lua:2: no model "fats"; there is "fast" %(did',
+                   tostring(err))
+  end)
+end)
+
 describe("a router", function()
   it("answers by the plan's first attempt", function()
     local a, b = scripted("a", { text = "yes" }), scripted("b", {})
