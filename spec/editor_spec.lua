@@ -53,11 +53,12 @@ describe("an editor #once #host #slow", function()
 
   -- line -> what it says of it, for the files of the project.
   local function complaints()
-    local said = run(("%s --check %s/demo --checklevel=Warning --logpath=%s/log")
-      :format(SERVER, place, place)):gsub("\27%[[%d;]*m", "")
+    local said = run(("%s --check %s/demo --checklevel=Warning " ..
+      "--logpath=%s/log"):format(SERVER, place, place))
+    said = said:gsub("\27%[[%d;]*m", "")
     assert.matches("Diagnosis complete", said)
-    local found = {}
-    for file, line, text in said:gmatch "([%w_./]+%.lua):(%d+):%d+ (%[[^\n]*)" do
+    local found, form = {}, "([%w_./]+%.lua):(%d+):%d+ (%[[^\n]*)"
+    for file, line, text in said:gmatch(form) do
       found[#found + 1] = { file = file, line = tonumber(line), text = text }
     end
     return found
