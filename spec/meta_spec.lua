@@ -153,11 +153,9 @@ describe("the annotations", function()
         end
       elseif module then
         seen = seen + 1
-        local local_, class = "\nlocal " .. (returned or "?") .. " = {}", nil
-        for block in text:gmatch "(.-)\nlocal [%w_]+ = {}" do
-          class = block:match ".*\n%-%-%-@class ([%w_.]+)"
-          if text:find(block .. local_, 1, true) then break end
-        end
+        local above = text:match("^(.*)\nlocal " .. (returned or "?") ..
+                                 " = {}")
+        local class = (above or ""):match ".*\n%-%-%-@class ([%w_.]+)"
         if class ~= module then
           found[#found + 1] = name .. ": return the class " .. module
         end
