@@ -42,7 +42,7 @@ local function events_of(router, kind)
 end
 
 describe("a mistake of a policy's", function()
-  it("that the view tells has the policy's line, too", function()
+  it("that the view tells has the policy's place, too", function()
     local pool = llmpool.new()
     pool:register_model("fast", { llmpool.simulated { id = "a" } })
     local router = llmpool.router { pool = pool, strict = true,
@@ -52,8 +52,8 @@ describe("a mistake of a policy's", function()
     assert.is_false(ok)
     assert.equal("policy", err.kind)
     assert.equal("unknown_model", err.cause.kind)
-    assert.matches('^policy.lua:2: no model "fats"; there is "fast" %(did',
-                   tostring(err))
+    assert.matches("policy at policy.lua:1: no model \"fats\"; there is " ..
+                   '"fast" %(did', tostring(err))
   end)
 end)
 

@@ -4,7 +4,6 @@
 -- trial; a failure before that puts the old one back. Requests keep the plan
 -- that they have. Files are looked at when a request comes: no task, no timer.
 
-local failed_task = require "llmpool.failed_task"
 local native = require "llmpool.native"
 local policies = require "llmpool.policy"
 
@@ -13,25 +12,13 @@ local reload = {}
 -- Loading a script may take more than a decision: it may build tables.
 local LOAD_INSTRUCTIONS, LOAD_BYTES = 10000000, 64 << 20
 
--- The script's line in which an error object was raised; a string has its own.
-local function place_of(err)
-  for frame in (native.traceback(err) or ""):gmatch "[^\n]+" do
-    if frame:find("llmpool.native.decide", 1, true) then return nil end
-    local file, ours = failed_task.file_of(frame)
-    if file and not ours then return frame:match "^%s*(.-:%d+):" end
-  end
-end
-
 --- What an error of a policy's says, if it says anything: its own __tostring
 -- is the script's too.
 function reload.text(err)
   if type(err) == "string" then return err end
   local text = native.bounded("an error's text", 10000, 1 << 20, tostring, err)
-  if type(text) ~= "string" then
-    return "a " .. type(err) .. " that cannot be shown"
-  end
-  local place = place_of(err)
-  return place and place .. ": " .. text or text
+  return type(text) == "string" and text or "a " .. type(err)
+    .. " that cannot be shown"
 end
 
 local function tell(router, event)
