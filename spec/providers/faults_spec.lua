@@ -4,6 +4,7 @@
 
 local faults = require "spec.support.faults"
 local files = require "spec.support.files"
+local http = require "llmpool.http"
 local llmpool = require "llmpool"
 local raw = require "spec.support.raw"
 
@@ -305,6 +306,32 @@ describe("what stands behind an answer", function()
       os.remove(sent)
       faults.check_client(pool)
     end
+  end)
+end)
+
+describe("what stands behind many answers #slow", function()
+  local MANY = 700 -- so that ports of this side are alike in their low bits
+
+  it("is no answer to the next requests, on whichever connection", function()
+    local sent = os.tmpname()
+    local function ask(i)
+      return function()
+        return http.request { url = raw.url(), headers = raw.plan {
+          0.05, whole "one", 0.005, whole "smuggled", "!file " .. sent .. i,
+        } }.body
+      end
+    end
+    local requests = {}
+    for i = 1, MANY do requests[i] = ask(i) end -- a connection each
+    llmpool.gather(table.unpack(requests))
+    for i = 1, MANY do
+      repeat llmpool.sleep(0.002) until files.exists(sent .. i)
+    end
+    for _, body in ipairs { llmpool.gather(table.unpack(requests)) } do
+      assert.equal("one", body)
+    end
+    for i = 1, MANY do os.remove(sent .. i) end
+    os.remove(sent)
   end)
 end)
 

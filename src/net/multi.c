@@ -158,6 +158,11 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *data,
   return 0;
 }
 
+static void forget(Multi *m, Socket *s) {
+  m->strays -= s->stray;
+  *s = (Socket){0};
+}
+
 curl_socket_t multi_open_socket(void *data, curlsocktype purpose,
                                 struct curl_sockaddr *address) {
   Multi *m = data;
@@ -170,27 +175,28 @@ curl_socket_t multi_open_socket(void *data, curlsocktype purpose,
     close(fd);
     return CURL_SOCKET_BAD;
   }
-  *s = (Socket){.ours = 1};
+  forget(m, s);
+  s->ours = 1;
   return fd;
 }
 
 void multi_note_port(Multi *m, curl_socket_t fd, int port) {
-  if ((size_t)fd >= m->socket_count || !m->sockets[fd].ours) return;
-  m->sockets[fd].port = (uint16_t)port;
-  m->by_port[port % PORTS] = fd;
+  if ((size_t)fd < m->socket_count && m->sockets[fd].ours)
+    m->sockets[fd].port = (uint16_t)port;
 }
 
+/* Two connections to different places may have one port: then either is. */
 bool multi_is_stray(const Multi *m, int port) {
-  size_t fd = (size_t)m->by_port[port % PORTS];
-  if (fd >= m->socket_count) return false;
-  const Socket *s = &m->sockets[fd];
-  return s->ours && s->stray && s->port == port;
+  if (m->strays == 0) return false;
+  for (size_t fd = 0; fd < m->socket_count; fd++)
+    if (m->sockets[fd].stray && m->sockets[fd].port == port) return true;
+  return false;
 }
 
 /* The kernel forgets a closed descriptor by itself. */
 int multi_close_socket(void *data, curl_socket_t fd) {
   Multi *m = data;
-  if ((size_t)fd < m->socket_count) m->sockets[fd] = (Socket){0};
+  if ((size_t)fd < m->socket_count) forget(m, &m->sockets[fd]);
   return close(fd);
 }
 
@@ -202,7 +208,7 @@ static void on_event(Multi *m, const struct epoll_event *event) {
   if (event->events & EPOLLOUT) events |= CURL_CSELECT_OUT;
   if (event->events & EPOLLERR) events |= CURL_CSELECT_ERR;
   if (s->wanted == 0) { /* nobody's: it is looked at when it is used again */
-    s->stray = 1;
+    if (s->port != 0 && !s->stray) m->strays++, s->stray = 1;
     watch_in_epoll(m, fd, s, 0);
   } else {
     act(m, fd, events);

@@ -24,16 +24,14 @@ typedef struct Socket {
   uint16_t port;        /* this side's, of one without TLS; 0: not known */
 } Socket;
 
-enum { PORTS = 1024 };
-
 struct Multi {
   const llmpool_api *api;
   struct Worker *worker;
   CURLM *curl;             /* NULL: to be made anew */
   struct Handles *handles; /* the loop's until they are closed */
   int epoll;
-  Socket *sockets;    /* by descriptor */
-  int by_port[PORTS]; /* descriptors, by the low bits of this side's port */
+  Socket *sockets; /* by descriptor */
+  size_t strays;   /* of them: something came while nobody used it */
   size_t socket_count;
   llmpool_timer timer; /* curl's */
   Transfer *live;      /* under way */
