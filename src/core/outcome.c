@@ -11,6 +11,7 @@
 #include "lease.h"
 
 #define MEMORY_NS 10e9
+#define FADING_NS 60e9  /* half of a latency is not believed any more */
 #define LEAST_SHARE 0.1 /* of a report */
 #define BACKOFF_NS INT64_C(1000000000)
 #define MOST_BACKOFF_NS INT64_C(60000000000)
@@ -141,6 +142,11 @@ static double share(int64_t *at_ns, int64_t now) {
   double past = (double)(now - *at_ns), part = past / (past + MEMORY_NS);
   *at_ns = now;
   return part > LEAST_SHARE ? part : LEAST_SHARE;
+}
+
+double llm_faded_ns(int64_t latency_ns, int64_t at_ns, int64_t now_ns) {
+  double past = now_ns > at_ns ? (double)(now_ns - at_ns) : 0;
+  return (double)latency_ns * (FADING_NS / (past + FADING_NS));
 }
 
 static void take_latency(int64_t *mean_ns, int64_t *at_ns, llm_recent *recent,

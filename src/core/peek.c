@@ -66,6 +66,7 @@ static void peek_key(const llm_key *key, llm_peek *out,
   out->id = key->id->text;
   out->latency_ns = key->latency_ns;
   out->first_ns = key->first_ns;
+  out->latency_at_ns = key->latency_at_ns;
   out->error_rate = key->error_rate;
   out->outcomes = key->outcomes;
   out->rpm_left = out->tpm_left = HUGE_VAL;
@@ -84,6 +85,7 @@ uint32_t llm_model_peek(llm_model *model, llm_model_peeked *total,
   *total = (llm_model_peeked){.clients = model->in_service,
                               .lent = (uint32_t)llm_model_lent(model),
                               .resting = model->resting,
+                              .now_ns = llm_clock_now(model->clock),
                               .limit = model->limit,
                               .capacity = model->capacity};
   for (const llm_key *key = model->first; key != NULL; key = key->next) {

@@ -28,7 +28,7 @@
   XX(FIRST, "first_token", to_seconds(c->first_ns))                            \
   XX(ERROR_RATE, "error_rate", c->error_rate)                               \
   XX(BUSY, "busy", (double)c->lent / (double)c->slots)                      \
-  XX(LOAD, "load", to_seconds(c->latency_ns) * (c->lent + 1))                  \
+  XX(LOAD, "load", faded(c, model) * (c->lent + 1))                         \
   XX(RPM_LEFT, "rpm_left", c->rpm_left)                                     \
   XX(TPM_LEFT, "tpm_left", c->tpm_left)                                     \
   XX(P95, "p95", to_seconds(p->latency_ns))                                    \
@@ -68,6 +68,12 @@ static void need(lua_State *L, int index, ModelView *model, int field) {
     model_view_need_p95(L, model);
   else
     model_view_refresh(L, model);
+}
+
+/* Its latency in seconds, the less the longer it was not asked. */
+static double faded(const llm_peek *c, const ModelView *model) {
+  return llm_faded_ns(c->latency_ns, c->latency_at_ns, model->total.now_ns) /
+         1e9;
 }
 
 /* The field of n clients from the one at position `at` on. */

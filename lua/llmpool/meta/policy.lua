@@ -181,7 +181,8 @@ function model:client(id) end
 ---@field error_rate number from 0 to 1, lately
 ---@field calls integer that said how they went
 ---@field busy number lent per slot
----@field load number latency times the requests that it would have in hand
+---@field load number latency times the requests that it would have in hand;
+--- of a latency half is believed a minute after the last answer
 ---@field weight number
 ---@field cost number the mean of the two prices
 ---@field input_price number per million tokens

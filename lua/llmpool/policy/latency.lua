@@ -4,6 +4,7 @@
 -- EWMA: a slow answer is believed at once, quick ones only with time. Two drawn
 -- by lot, not the best of all, so that the best is not run over. What counts is
 -- the load: the latency times the requests that the client would have in hand.
+-- It fades while nobody asks, so that who was slow once gets another chance.
 --   latency { "gpt-4", "claude" }
 
 local part = require "llmpool.policy.part"
