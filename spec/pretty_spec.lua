@@ -14,7 +14,11 @@ describe("pretty", function()
       assert.same(text, pretty(value))
     end
     assert.same("nil", (pretty(nil)))
-    assert.matches("^function: ", (pretty(print)))
+    assert.equal("function: print", (pretty(print)))
+    local hedge = require "llmpool.policy.hedge"
+    _G._ = hedge -- the prompt's last value is no name
+    assert.equal("function: llmpool.policy.hedge", pretty(hedge))
+    _G._ = nil
   end)
 
   it("shows tables on a line where they fit", function()

@@ -68,21 +68,31 @@ local function quote(text, length)
   return text
 end
 
--- Functions of Lua's libraries and of ours by their names in package.loaded.
+local LIBRARIES = { "_G", "coroutine", "debug", "io", "math", "os", "string",
+                    "table", "utf8" }
+
+-- Of several names the first by the alphabet.
+local function note_name(names, fn, name)
+  if type(fn) ~= "function" then return end
+  if not names[fn] or name < names[fn] then names[fn] = name end
+end
+
+-- Functions of Lua's libraries and of ours by their names in package.loaded;
+-- `_` is no name but the prompt's last value.
 local function named_functions()
-  local names, modules = {}, { "_G", "coroutine", "debug", "io", "math", "os",
-                               "string", "table", "utf8" }
+  local names, modules = {}, table.move(LIBRARIES, 1, #LIBRARIES, 1, {})
   for module in next, package.loaded do
     if type(module) == "string" and module:find "^llmpool%f[%z%.]" then
       modules[#modules + 1] = module
     end
   end
   for _, module in ipairs(modules) do
-    local members = package.loaded[module]
+    local value = package.loaded[module]
+    note_name(names, value, module)
     local prefix = module == "_G" and "" or module .. "."
-    for name, value in next, type(members) == "table" and members or {} do
-      if type(name) == "string" and type(value) == "function" then
-        names[value] = prefix .. name
+    for name, member in next, type(value) == "table" and value or {} do
+      if type(name) == "string" and not name:find "^_" then
+        note_name(names, member, prefix .. name)
       end
     end
   end
