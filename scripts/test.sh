@@ -265,75 +265,97 @@ wanted() {
   return 1
 }
 
-# c_programs BUILD KIND GLOB ARGUMENT...: the programs made from these sources
-# (not what happens to lie in the build directory).
-c_programs() {
-  times_of "$1"
-  preset=$1
-  kind_of_program=$2
-  # shellcheck disable=SC2086 # a pattern
-  sources=$(printf '%s\n' $3 | longest_first)
-  shift 3
-  for source in $sources; do
-    [ -e "$source" ] && wanted "$source" || continue
-    program=${source##*/}
-    program=build/$preset/spec/${program%.c}
-    # shellcheck disable=SC2086 # nothing or two words
-    run_file "$source" "$kind_of_program" 300 $launcher "$program" "$@"
+# The files of these patterns whose names fit -k.
+c_sources() {
+  # shellcheck disable=SC2086 # patterns
+  for source in $1; do
+    [ -e "$source" ] && wanted "$source" && echo "$source"
   done
 }
 
-c_tests() { c_programs "$1" cmocka "$c_tests"; }
+# c_program SOURCE KIND ARGUMENT...: runs what is made from it, in $preset.
+c_program() {
+  source=$1
+  kind=$2
+  program=${source##*/}
+  program=build/$preset/spec/${program%.c}
+  shift 2
+  # shellcheck disable=SC2086 # nothing or two words
+  run_file "$source" "$kind" 300 $launcher "$program" "$@"
+}
+
+c_tests() {
+  times_of "$1"
+  preset=$1
+  for source in $(c_sources "$c_tests" | longest_first); do
+    c_program "$source" cmocka
+  done
+}
 
 stress() {
   begin "stress, seed $seed ($1)"
+  times_of "$1"
+  preset=$1
   jobs=1 # they take their own time
-  c_programs "$1" exit "spec/c/stress_*.c" --seconds 2 --seed "$seed"
+  for source in $(c_sources "spec/c/stress_*.c" | longest_first); do
+    c_program "$source" exit --seconds 2 --seed "$seed"
+  done
   finish_files
 }
 
-# specs BUILD INTERPRETER TAGS SPEC...: busted in that interpreter, without what
-# is tagged with one of TAGS; a process for each file.
-specs() {
+# prepare_specs BUILD INTERPRETER TAGS: specs run in that interpreter, without
+# what is tagged with one of TAGS.
+prepare_specs() {
   times_of "$1"
+  preset=$1
   export LLMPOOL="build/$1/llmpool" LLMPOOL_BUILD="build/$1"
   export LLMPOOL_CPATH="build/$1/?.so"
   interpreter=$2
   tags=$3
-  # sanitizers take all the time there is from who times a server's answers
-  [ "$1" = ci ] && beside=1 || beside=
-  shift 3
-  files=$(find "$@" -name '*_spec.lua' | longest_first)
-  others=$(echo "$files" | grep -v "$timed")
-  if [ "$beside" ]; then
-    timed_beside "$(echo "$files" | grep "$timed")" "$others"
-  else
-    for file in $others; do busted_on "$file"; done
-    while [ "$running" -gt 0 ]; do reap; done
-    jobs=1
-    for file in $(echo "$files" | grep "$timed"); do busted_on "$file"; done
-  fi
 }
+
+# A process for each file.
+busted_on() {
+  # shellcheck disable=SC2086 # nothing or two words
+  run_file "$1" tap 600 $launcher "$interpreter" "$busted" --ignore-lua \
+    -o TAP -v "--exclude-tags=$tags" ${name:+"--filter=$(pattern)"} "$1"
+}
+
+test_file() {
+  case $1 in
+    *.c) c_program "$1" cmocka ;;
+    *) busted_on "$1" ;;
+  esac
+}
+
 # those with timeouts against a server's answers
 timed='spec/http_\(spec\|failures\|stream\|tls\)'
 timed="$timed\|spec/providers/\(cancel\|effects\|faults\|load\|stream\)"
 
-# timed_beside TIMED OTHERS: one of TIMED at a time, beside OTHERS. They wait
-# more than they compute, so that they fill the whole time of the stage, and
-# count as no job.
+# Those after the others, one at a time: sanitizers take all the time there is
+# from who times a server's answers.
+timed_last() {
+  for file in $(echo "$1" | grep -v "$timed"); do test_file "$file"; done
+  while [ "$running" -gt 0 ]; do reap; done
+  jobs=1
+  for file in $(echo "$1" | grep "$timed"); do test_file "$file"; done
+}
+
+# One of those at a time, beside the others. They wait more than they compute,
+# so that they fill the whole time of the stage, and count as no job.
 timed_beside() {
   jobs=$((processors + 2))
-  others=$2
-  # shellcheck disable=SC2086 # a list of words
-  set -- $1
+  others=$(echo "$1" | grep -v "$timed")
+  # shellcheck disable=SC2046 # a list of words
+  set -- $(echo "$1" | grep "$timed")
   while [ $# -gt 0 ] || [ "$others" ]; do
     while [ "$running" -ge "$jobs" ]; do reap; done
     if [ $# -gt 0 ] && [ -z "$alone" ]; then
-      busted_on "$1"
+      test_file "$1"
       alone=$runs
       shift
     elif [ "$others" ]; then
-      busted_on "${others%%$newline*}"
+      test_file "${others%%$newline*}"
       case $others in
         *"$newline"*) others=${others#*$newline} ;;
         *) others= ;;
@@ -345,12 +367,6 @@ timed_beside() {
 }
 newline='
 '
-
-busted_on() {
-  # shellcheck disable=SC2086 # nothing or two words
-  run_file "$1" tap 600 $launcher "$interpreter" "$busted" --ignore-lua \
-    -o TAP -v "--exclude-tags=$tags" ${name:+"--filter=$(pattern)"} "$1"
-}
 
 # -k's name as a Lua pattern that means just that.
 pattern() { printf '%s' "$name" | sed 's/[^[:alnum:][:space:]_]/%&/g'; }
@@ -414,9 +430,12 @@ plain() {
   build ci || return
   launcher=
   begin "C tests, specs (ci)"
-  [ -z "$c_tests" ] || c_tests ci
-  # shellcheck disable=SC2086 # a list of words
-  [ -z "$specs" ] || specs ci build/ci/llmpool "readme,lint$slow" $specs
+  prepare_specs ci build/ci/llmpool "readme,lint$slow"
+  timed_beside "$({
+    c_sources "$c_tests"
+    # shellcheck disable=SC2086 # a list of words
+    [ -z "$specs" ] || find $specs -name '*_spec.lua'
+  } | longest_first)"
   finish_files
   return 0
 }
@@ -424,8 +443,8 @@ plain() {
 more_of_plain() {
   launcher=
   begin "specs (lua5.4)"
-  # shellcheck disable=SC2046 # a list of words
-  specs ci lua5.4 readme,lint,once,host,slow $(shared_specs)
+  prepare_specs ci lua5.4 readme,lint,once,host,slow
+  timed_beside "$(shared_specs | longest_first)"
   finish_files
   stress ci
 }
@@ -438,8 +457,8 @@ sanitized() {
   finish_files
   stress "$1"
   begin "specs ($1)"
-  # shellcheck disable=SC2046 # a list of words
-  specs "$1" "build/$1/llmpool" readme,lint,once,slow $(shared_specs)
+  prepare_specs "$1" "build/$1/llmpool" readme,lint,once,slow
+  timed_last "$(specs_for "$1" | longest_first)"
   finish_files
 }
 

@@ -8,7 +8,7 @@ local shell = require "spec.support.shell"
 local world = require "spec.support.world"
 local program, script = world.program, world.script
 
-describe("llmpool.http in the world", function()
+describe("llmpool.http in the world #slow", function()
   local http = built("llmpool.http", it, pending)
   if not http then return end
 

@@ -179,7 +179,7 @@ end)
 
 local pages = shell.out "ls CONTRIBUTING.md lua/llmpool/doc/*.md"
 for path in pages:gmatch "%S+" do
-  describe(path .. " #once #host", function()
+  describe(path .. " #once #host #slow", function()
     local place
     setup(function() place = shell.out "mktemp -d" end)
     teardown(function() os.execute("rm -rf " .. place) end)

@@ -14,8 +14,7 @@ local long = { rush_hour = true, slow_first_token = true, cut_streams = true }
 
 describe("the scenario #once", function()
   for _, name in ipairs(names) do
-    it(name .. " holds what it expects" .. (long[name] and " #slow" or ""),
-       function()
+    it(name .. " holds what it expects #slow", function()
       load_one(name):verify()
     end)
 

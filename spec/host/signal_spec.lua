@@ -63,12 +63,12 @@ local same = {
   row("quiet signals", "CONT", "print(1) os.execute 'sleep 0.05' print(2)"),
   { "code of -e", sh = [[
       "$LUA" -e "print(1) io.stdout:flush() while true do end" >seen 2>&1 &
-      until [ -s seen ]; do sleep 0.01; done
+      until [ -s seen ]; do sleep 0.01; done; sleep 0.05 # into the loop
       kill -INT $!; wait $!; echo $?; cat seen]] },
   { "a library of -l", env = "LUA_PATH='?.lua'", files = {
       ["one.lua"] = "print(1) io.stdout:flush() while true do end" }, sh = [[
       "$LUA" -l one >seen 2>&1 &
-      until [ -s seen ]; do sleep 0.01; done
+      until [ -s seen ]; do sleep 0.01; done; sleep 0.05 # into the loop
       kill -INT $!; wait $!; echo $?; cat seen]] },
   { "a session through a pipe", sh = [[
       mkfifo lines; : >seen

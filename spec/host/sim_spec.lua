@@ -153,7 +153,7 @@ describe("llmpool sim:", function()
       out = '<svg</svg>\n{"u-p.svg\nu.svg\n', err = "" }
   end)
 
-  it("runs seeds side by side as one by one, in their order", function()
+  it("runs seeds side by side as one by one, in their order #slow", function()
     host.expect { sh = [[
       hashes() { grep '"hash"' | tr -d ' ,'; }
       "$LUA" sim s.lua --seed 3 --seeds 5 --policy m --json | hashes >all
@@ -181,7 +181,7 @@ describe("llmpool sim:", function()
 
   -- What is done counts from the first seed on: so many that the thread which
   -- has it is through, busy as the machine may be.
-  it("ends by Ctrl-C with what is done, as interrupted", function()
+  it("ends by Ctrl-C with what is done, as interrupted #slow", function()
     host.expect { sh = [[
       : >told
       "$LUA" sim s.lua $OPTIONS >seen 2>said & pid=$!
@@ -207,7 +207,7 @@ describe("llmpool sim:", function()
       out = ("130\nLUA: sim: interrupted\n"):rep(2) }
   end)
 
-  it("shows the same on every run, at every width", function()
+  it("shows the same on every run, at every width #slow", function()
     local function report(width)
       return host.run(host.program, { files = FILES,
         args = "sim s.lua --seed 7 --width " .. width }).out
