@@ -3,16 +3,14 @@
 -- what is beneath every task, where the task was spawned. The prompt words its
 -- own, shorter still.
 
-local embedded = require "llmpool.embedded"
+local members = require "llmpool.members"
+local own_files = require "llmpool.own_files"
 
 local failed_task = {}
 
 --- What an error says of itself; a table without words, what is in it.
 function failed_task.words(err)
-  local metatable = debug.getmetatable(err)
-  local has_words = type(metatable) == "table"
-    and rawget(metatable, "__tostring") ~= nil
-  if type(err) == "table" and not has_words then
+  if type(err) == "table" and not members.has_words(err) then
     return ("(error object is %s)"):format(
       require "llmpool.pretty"(err, { depth = 3 }))
   end
@@ -21,23 +19,10 @@ function failed_task.words(err)
   return ("(error object is a %s value without a text)"):format(type(err))
 end
 
-local files
-
--- "llmpool/pool.lua", for each file that travels with the program
-local function our_files()
-  if files then return files end
-  files = {}
-  for _, name in ipairs(embedded.names()) do
-    files[(name:gsub("%.", "/")) .. ".lua"] = true
-    files[(name:gsub("%.", "/")) .. "/init.lua"] = true
-  end
-  return files
-end
-
 --- The file of a line of a traceback, or nil; whether it is one of ours.
 function failed_task.file_of(frame)
   local file = frame:match "^%s*(.-):%d+:"
-  return file, file ~= nil and our_files()[file] == true
+  return file, own_files.module(file) ~= nil
 end
 
 -- What is beneath every task, and a function of ours that has no name, says

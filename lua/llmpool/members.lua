@@ -7,7 +7,10 @@
 
 local annotations = require "llmpool.annotations"
 
-local members = {}
+local members = {
+  LIBRARIES = { "_G", "coroutine", "debug", "io", "math", "os", "string",
+                "table", "utf8" }, -- Lua's own
+}
 
 local LONGEST_CHAIN = 20 -- one that bites its tail has an end, too
 
@@ -93,6 +96,13 @@ function members.class(value)
   local metatable = debug.getmetatable(value)
   local name = type(metatable) == "table" and rawget(metatable, "__name")
   return type(name) == "string" and name or nil
+end
+
+--- Whether a value's type has words for it, __tostring.
+function members.has_words(value)
+  local metatable = debug.getmetatable(value)
+  return type(metatable) == "table" and rawget(metatable, "__tostring")
+    and true or false
 end
 
 return members

@@ -6,6 +6,7 @@
 -- What looks like a secret is shown as ***. It prints nothing.
 
 local keywords = require "llmpool.keywords"
+local members = require "llmpool.members"
 local plain = require "llmpool.plain"
 local secrets = require "llmpool.secrets"
 
@@ -68,9 +69,6 @@ local function quote(text, length)
   return text
 end
 
-local LIBRARIES = { "_G", "coroutine", "debug", "io", "math", "os", "string",
-                    "table", "utf8" }
-
 -- Of several names the first by the alphabet.
 local function note_name(names, fn, name)
   if type(fn) ~= "function" then return end
@@ -80,7 +78,8 @@ end
 -- Functions of Lua's libraries and of ours by their names in package.loaded;
 -- `_` is no name but the prompt's last value.
 local function named_functions()
-  local names, modules = {}, table.move(LIBRARIES, 1, #LIBRARIES, 1, {})
+  local libraries = members.LIBRARIES
+  local names, modules = {}, table.move(libraries, 1, #libraries, 1, {})
   for module in next, package.loaded do
     if type(module) == "string" and module:find "^llmpool%f[%z%.]" then
       modules[#modules + 1] = module
@@ -274,19 +273,15 @@ local function show_fields(state, t, path, indent, room, prefix)
 end
 
 -- Error objects are worth their fields, whatever they say of themselves.
-local function describes_itself(metatable)
-  return type(metatable) == "table" and rawget(metatable, "__tostring")
-    and rawget(metatable, "__name") ~= "llmpool.error"
+local function describes_itself(value)
+  return members.has_words(value) and members.class(value) ~= "llmpool.error"
 end
 
 function show(state, value, path, indent, room, key)
-  if type(value) == "table" then
-    local metatable = debug.getmetatable(value)
-    if not describes_itself(metatable) then
-      local name = type(metatable) == "table" and rawget(metatable, "__name")
-      return show_fields(state, value, path, indent, room,
-        type(name) == "string" and plain.line(name) .. " " or "")
-    end
+  if type(value) == "table" and not describes_itself(value) then
+    local class = members.class(value)
+    return show_fields(state, value, path, indent, room,
+      class and plain.line(class) .. " " or "")
   end
   local text, kind = leaf(state, value, key)
   return paint(state, kind, text), width_of(text)

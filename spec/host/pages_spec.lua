@@ -9,25 +9,13 @@ local BUSY = [[llmpool.spawn(function() for i = 1, 3 do llmpool.sleep(0.05)]] ..
   [[ print('from a task ' .. i) end end) ]]
 
 describe("pages on a terminal", function()
-  local terminal
-
-  setup(function()
-    host.open()
-    terminal = tmux.open {}
-    terminal:prompt()
-    terminal:line("pool = llmpool.new() pool:register_model('m', { " ..
-                  "llmpool.simulated { id = 'key' } })")
-    terminal:prompt()
-    terminal:line("o = {} for i = 1, 60 do o[i] = { ('x'):rep(60) .. i } end")
-    terminal:prompt()
+  local terminal = tmux.around(setup, teardown, before_each, function(first)
+    first:line("pool = llmpool.new() pool:register_model('m', { " ..
+               "llmpool.simulated { id = 'key' } })")
+    first:prompt()
+    first:line("o = {} for i = 1, 60 do o[i] = { ('x'):rep(60) .. i } end")
+    first:prompt()
   end)
-
-  teardown(function()
-    terminal:close()
-    host.close()
-  end)
-
-  before_each(function() terminal:clear() end)
 
   it("are turned by keys", function()
     terminal:line "more(o)"

@@ -9,20 +9,7 @@ local POOL = [[pool = llmpool.new() pool:register_model("m", { ]] ..
   [[llmpool.simulated { id = "key-1", latency = 1000 } })]]
 
 describe("the prompt on a terminal", function()
-  local terminal
-
-  setup(function()
-    host.open()
-    terminal = tmux.open {}
-    terminal:prompt()
-  end)
-
-  teardown(function()
-    terminal:close()
-    host.close()
-  end)
-
-  before_each(function() terminal:clear() end)
+  local terminal = tmux.around(setup, teardown, before_each)
 
   local function answer(line) return terminal:answer(line) end
 

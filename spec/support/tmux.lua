@@ -117,6 +117,24 @@ function Terminal:__close()
 end
 Terminal.close = Terminal.__close
 
+--- A terminal for all tests of a block, cleared before each; `prepare` gets it
+-- once, with its first prompt.
+function tmux.around(setup, teardown, before_each, prepare)
+  local shared = setmetatable({}, Terminal)
+  setup(function()
+    host.open()
+    for name, value in pairs(tmux.open {}) do shared[name] = value end
+    shared:prompt()
+    if prepare then prepare(shared) end
+  end)
+  teardown(function()
+    shared:close()
+    host.close()
+  end)
+  before_each(function() shared:clear() end)
+  return shared
+end
+
 --- Starts the program in a terminal of its own.
 -- @param options table: width, height, args (words for the shell), env (words
 -- of env(1)), home (a directory), program (instead of ours); the status is

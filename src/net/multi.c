@@ -208,7 +208,10 @@ static void on_event(Multi *m, const struct epoll_event *event) {
   if (event->events & EPOLLOUT) events |= CURL_CSELECT_OUT;
   if (event->events & EPOLLERR) events |= CURL_CSELECT_ERR;
   if (s->wanted == 0) { /* nobody's: it is looked at when it is used again */
-    if (s->port != 0 && !s->stray) m->strays++, s->stray = 1;
+    if (s->port != 0 && !s->stray) {
+      s->stray = 1;
+      m->strays++;
+    }
     watch_in_epoll(m, fd, s, 0);
   } else {
     act(m, fd, events);

@@ -63,12 +63,12 @@ void multi_check(Multi *multi);
 /* One more or one less that may wake a task: else the loop need not turn. */
 void multi_await(Multi *multi, int change);
 
-/* Callbacks for every easy handle: sockets of ours. */
 /* A connection without TLS has this port at our side. */
 void multi_note_port(Multi *m, curl_socket_t fd, int port);
 /* Whether bytes came on it that answer no request: the next one would take them
 ** for its own answer. */
 bool multi_is_stray(const Multi *m, int port);
+/* Callbacks for every easy handle: sockets of ours. */
 curl_socket_t multi_open_socket(void *data, curlsocktype purpose,
                                 struct curl_sockaddr *address);
 int multi_close_socket(void *data, curl_socket_t fd);

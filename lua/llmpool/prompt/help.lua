@@ -67,9 +67,9 @@ local function value_words(item, width)
   return entries(rows, width)
 end
 
-local function fields_text(item, width)
+local function fields_text(fields, width)
   local rows = {}
-  for i, field in ipairs(item.fields) do rows[i] = row_of(field) end
+  for i, field in ipairs(fields) do rows[i] = row_of(field) end
   return entries(rows, width)
 end
 
@@ -79,7 +79,7 @@ local function options_text(name, width)
   for _, item in ipairs((annotations.all())) do
     if item.kind == "class" and name:find "^llmpool%.policy%."
       and item.name:sub(1, #name + 1) == name .. "." then
-      lines[#lines + 1] = item.text .. "\n" .. fields_text(item, width)
+      lines[#lines + 1] = item.text .. "\n" .. fields_text(item.fields, width)
     end
   end
   return #lines > 0 and table.concat(lines, "\n") or nil
@@ -92,23 +92,22 @@ local function params_text(item, width)
     local fields = param.type:find "options" or param.type:find "_spec"
     fields = fields and calls.fields_of(param.type) or {}
     if #fields > 0 then
-      local rows = {}
-      for i, field in ipairs(fields) do rows[i] = row_of(field) end
       lines[#lines + 1] = ("Fields of %s:\n%s"):format(param.name,
-        entries(rows, width))
+        fields_text(fields, width))
     end
   end
   return #lines > 0 and table.concat(lines, "\n\n") or nil
 end
 
 local function function_text(item, width)
-  local text, options = annotations.call_of(item) .. "\n"
-    .. wrap(item.text, width, "  "), nil
-  if not item.module then options = params_text(item, width) end
+  local text = annotations.call_of(item) .. "\n" .. wrap(item.text, width, "  ")
+  local options
   if item.module then
     text = ('%s\n\n  local %s = require "%s"'):format(text, item.member,
       item.name)
     options = options_text(item.name, width)
+  else
+    options = params_text(item, width)
   end
   local values = value_words(item, width)
   if item.async then text = text .. "\n  It may wait." end
@@ -130,7 +129,7 @@ local function class_text(item, width)
   local lines = { item.name }
   if item.text ~= "" then lines[2] = wrap(item.text, width, "  ") end
   if #item.fields > 0 then
-    lines[#lines + 1] = "\nFields:\n" .. fields_text(item, width)
+    lines[#lines + 1] = "\nFields:\n" .. fields_text(item.fields, width)
   end
   local members = members_of(item.name)
   if #members > 0 then lines[#lines + 1] = "\nFunctions:" end

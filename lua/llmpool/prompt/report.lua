@@ -4,6 +4,7 @@
 local failed_task = require "llmpool.failed_task"
 local inspect = require "llmpool.inspect"
 local llmpool = require "llmpool"
+local members = require "llmpool.members"
 local plain = require "llmpool.plain"
 local pretty = require "llmpool.pretty"
 local secrets = require "llmpool.secrets"
@@ -93,10 +94,7 @@ end
 
 local function words_of(err)
   if type(err) == "string" then return shown(err) end
-  local metatable = debug.getmetatable(err)
-  if type(metatable) == "table" and rawget(metatable, "__tostring") then
-    return shown(failed_task.words(err))
-  end
+  if members.has_words(err) then return shown(failed_task.words(err)) end
   return ("(error object is %s)"):format(pretty(err, { depth = 2 }))
 end
 

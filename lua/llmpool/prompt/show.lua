@@ -17,9 +17,7 @@ function show.text(text) return plain.text(secrets.masked(text)) end
 
 -- What an object says of itself, be it of many lines: an explanation, say.
 local function own_words(value)
-  local metatable = debug.getmetatable(value)
-  if type(value) ~= "table" or type(metatable) ~= "table"
-    or not rawget(metatable, "__tostring")
+  if type(value) ~= "table" or not members.has_words(value)
     or members.class(value) == "llmpool.error" then
     return nil
   end

@@ -5,6 +5,7 @@ local annotations = require "llmpool.annotations"
 local client_fields = require "llmpool.client_fields"
 local embedded = require "llmpool.embedded"
 local members = require "llmpool.members"
+local own_files = require "llmpool.own_files"
 
 local which = {}
 
@@ -39,13 +40,8 @@ end
 
 -- The text of one of our own files by its chunk's name; nil: it is none.
 local function own_source(source)
-  for _, name in ipairs(embedded.names()) do
-    local file = name:gsub("%.", "/")
-    if source == "@" .. file .. ".lua" or source == "@" .. file .. "/init.lua"
-    then
-      return embedded.text(name)
-    end
-  end
+  local module = own_files.module(source:match "^@(.*)$")
+  return module and embedded.text(module)
 end
 
 -- A method of an object in Lua: what its file says on that line.
@@ -72,8 +68,7 @@ end
 
 --- The name of a function of Lua's own libraries, or nil.
 function which.of_lua(fn)
-  for _, module in ipairs { "_G", "coroutine", "debug", "io", "math", "os",
-                            "string", "table", "utf8" } do
+  for _, module in ipairs(members.LIBRARIES) do
     local loaded = package.loaded[module]
     local name = type(loaded) == "table" and member_name(loaded, fn)
     if name then return module == "_G" and name or module .. "." .. name end
